@@ -1,0 +1,210 @@
+-- Agent steps: what an invocation thought, said and did, in its order.
+-- A step is recorded when it is done, or opened first and finished later;
+-- a finished step never changes again.
+
+-- name: create_agent_step :one
+-- Insert a step; without a position it is the next one of its invocation.
+-- No row: the invocation does not exist, or the id is taken.
+INSERT INTO runstore.agent_steps (
+    run_id,
+    id,
+    tenant_id,
+    invocation_id,
+    position,
+    kind,
+    content,
+    tokens,
+    metadata,
+    finished_at
+)
+SELECT
+    agent_invocations.run_id,
+    %(id)s::uuid,
+    agent_invocations.tenant_id,
+    agent_invocations.id,
+    coalesce(
+        %(position)s::integer,
+        (
+            SELECT coalesce(max(earlier.position), 0) + 1
+            FROM runstore.agent_steps AS earlier
+            WHERE earlier.run_id = %(run_id)s
+                AND earlier.invocation_id = %(invocation_id)s
+        )
+    ),
+    %(kind)s::text,
+    %(content)s::jsonb,
+    %(tokens)s::bigint,
+    %(metadata)s::jsonb,
+    CASE WHEN %(finished)s::boolean THEN clock_timestamp() END
+FROM runstore.agent_invocations
+WHERE agent_invocations.run_id = %(run_id)s
+    AND agent_invocations.id = %(invocation_id)s
+ON CONFLICT (run_id, id) DO NOTHING
+RETURNING
+    run_id,
+    id,
+    created_at;
+
+-- name: create_agent_steps :many
+-- Insert any number of steps of one run, all or none; those without a position follow the last
+-- one of their invocation in the order given. No row: the run does not exist, or an id is taken.
+WITH given AS (
+    SELECT
+        given.id,
+        given.invocation_id,
+        given.position,
+        given.kind,
+        given.content,
+        given.tokens,
+        given.metadata,
+        given.finished,
+        given.place
+    FROM
+        unnest(
+            %(id)b::uuid[],
+            %(invocation_id)b::uuid[],
+            %(position)b::integer[],
+            %(kind)b::text[],
+            %(content)b::jsonb[],
+            %(tokens)b::bigint[],
+            %(metadata)b::jsonb[],
+            %(finished)b::boolean[]
+        ) WITH ORDINALITY
+            AS given (id, invocation_id, position, kind, content, tokens, metadata, finished, place)
+),
+
+last_position AS (
+    SELECT
+        invocation_id,
+        max(position) AS position
+    FROM (
+        SELECT
+            invocation_id,
+            position
+        FROM runstore.agent_steps
+        WHERE run_id = %(run_id)s
+            AND invocation_id IN (SELECT given.invocation_id FROM given WHERE given.position IS NULL)
+        UNION ALL
+        SELECT
+            invocation_id,
+            position
+        FROM given
+    ) AS positions
+    GROUP BY invocation_id
+)
+
+INSERT INTO runstore.agent_steps (
+    run_id,
+    id,
+    tenant_id,
+    invocation_id,
+    position,
+    kind,
+    content,
+    tokens,
+    metadata,
+    finished_at
+)
+SELECT
+    runs.id,
+    given.id,
+    runs.tenant_id,
+    given.invocation_id,
+    coalesce(
+        given.position,
+        coalesce(last_position.position, 0)
+        + row_number() OVER (PARTITION BY given.invocation_id, given.position IS NULL ORDER BY given.place)
+    ),
+    given.kind,
+    given.content,
+    given.tokens,
+    given.metadata,
+    CASE WHEN given.finished THEN clock_timestamp() END
+FROM runstore.runs
+CROSS JOIN given
+LEFT JOIN last_position ON given.invocation_id = last_position.invocation_id
+WHERE runs.id = %(run_id)s
+    AND NOT EXISTS (
+        SELECT
+        FROM runstore.agent_steps AS taken
+        WHERE taken.run_id = %(run_id)s
+            AND taken.id = ANY(%(id)b::uuid[])
+    )
+ORDER BY given.place
+RETURNING
+    run_id,
+    id,
+    created_at;
+
+-- name: get_agent_step :one
+-- Read a step. No row: it does not exist.
+SELECT
+    run_id,
+    id,
+    tenant_id,
+    invocation_id,
+    position,
+    kind,
+    content,
+    tokens,
+    metadata,
+    created_at,
+    finished_at
+FROM runstore.agent_steps
+WHERE run_id = %(run_id)s
+    AND id = %(step_id)s;
+
+-- name: find_agent_steps :many
+-- Find those of a run's steps that have one of these ids.
+SELECT
+    run_id,
+    id,
+    tenant_id,
+    invocation_id,
+    position,
+    kind,
+    content,
+    tokens,
+    metadata,
+    created_at,
+    finished_at
+FROM runstore.agent_steps
+WHERE run_id = %(run_id)s
+    AND id = ANY(%(step_ids)b::uuid[]);
+
+-- name: list_agent_steps :many
+-- List an invocation's steps by position.
+SELECT
+    run_id,
+    id,
+    tenant_id,
+    invocation_id,
+    position,
+    kind,
+    content,
+    tokens,
+    metadata,
+    created_at,
+    finished_at
+FROM runstore.agent_steps
+WHERE run_id = %(run_id)s
+    AND invocation_id = %(invocation_id)s
+    AND position > coalesce(%(after_position)s::integer, -1)
+ORDER BY position
+LIMIT %(row_limit)s;
+
+-- name: finish_agent_step :one
+-- Finish an open step; a content or a count of tokens that is given replaces what it was opened with.
+-- No row: it does not exist or is finished.
+UPDATE runstore.agent_steps
+SET
+    content = coalesce(%(content)s::jsonb, content),
+    tokens = coalesce(%(tokens)s::bigint, tokens),
+    finished_at = (SELECT clock_timestamp())
+WHERE run_id = %(run_id)s
+    AND id = %(step_id)s
+    AND finished_at IS NULL
+RETURNING
+    run_id,
+    id,
+    finished_at;

@@ -1,0 +1,245 @@
+-- Tool calls: one row for each call that an agent made, written open before the tool runs and
+-- finished after. A call that a crash left open can be seen and closed.
+-- A finished call never changes again.
+
+-- name: create_tool_call :one
+-- Insert a call, open or already finished. No row: the invocation does not exist, or the id is taken.
+INSERT INTO runstore.tool_calls (
+    run_id,
+    id,
+    tenant_id,
+    invocation_id,
+    step_id,
+    provider_call_id,
+    name,
+    arguments,
+    status,
+    result,
+    error,
+    metadata,
+    finished_at
+)
+SELECT
+    agent_invocations.run_id,
+    %(id)s::uuid,
+    agent_invocations.tenant_id,
+    agent_invocations.id,
+    %(step_id)s::uuid,
+    %(provider_call_id)s::text,
+    %(name)s::text,
+    %(arguments)s::jsonb,
+    %(status)s::text,
+    %(result)s::jsonb,
+    %(error)s::jsonb,
+    %(metadata)s::jsonb,
+    CASE WHEN %(status)s::text <> 'open' THEN clock_timestamp() END
+FROM runstore.agent_invocations
+WHERE agent_invocations.run_id = %(run_id)s
+    AND agent_invocations.id = %(invocation_id)s
+ON CONFLICT (run_id, id) DO NOTHING
+RETURNING
+    run_id,
+    id,
+    created_at;
+
+-- name: create_tool_calls :many
+-- Insert any number of calls of one run, all or none.
+-- No row: the run does not exist, or an id is taken.
+INSERT INTO runstore.tool_calls (
+    run_id,
+    id,
+    tenant_id,
+    invocation_id,
+    step_id,
+    provider_call_id,
+    name,
+    arguments,
+    status,
+    result,
+    error,
+    metadata,
+    finished_at
+)
+SELECT
+    runs.id,
+    given.id,
+    runs.tenant_id,
+    given.invocation_id,
+    given.step_id,
+    given.provider_call_id,
+    given.name,
+    given.arguments,
+    given.status,
+    given.result,
+    given.error,
+    given.metadata,
+    CASE WHEN given.status <> 'open' THEN clock_timestamp() END
+FROM runstore.runs
+CROSS JOIN
+    unnest(
+        %(id)b::uuid[],
+        %(invocation_id)b::uuid[],
+        %(step_id)b::uuid[],
+        %(provider_call_id)b::text[],
+        %(name)b::text[],
+        %(arguments)b::jsonb[],
+        %(status)b::text[],
+        %(result)b::jsonb[],
+        %(error)b::jsonb[],
+        %(metadata)b::jsonb[]
+    ) WITH ORDINALITY
+        AS given (
+            id,
+            invocation_id,
+            step_id,
+            provider_call_id,
+            name,
+            arguments,
+            status,
+            result,
+            error,
+            metadata,
+            place
+        )
+WHERE runs.id = %(run_id)s
+    AND NOT EXISTS (
+        SELECT
+        FROM runstore.tool_calls AS taken
+        WHERE taken.run_id = %(run_id)s
+            AND taken.id = ANY(%(id)b::uuid[])
+    )
+ORDER BY given.place
+RETURNING
+    run_id,
+    id,
+    created_at;
+
+-- name: get_tool_call :one
+-- Read a call. No row: it does not exist.
+SELECT
+    run_id,
+    id,
+    tenant_id,
+    invocation_id,
+    step_id,
+    provider_call_id,
+    name,
+    arguments,
+    status,
+    result,
+    error,
+    metadata,
+    created_at,
+    finished_at
+FROM runstore.tool_calls
+WHERE run_id = %(run_id)s
+    AND id = %(tool_call_id)s;
+
+-- name: find_tool_calls :many
+-- Find those of a run's calls that have one of these ids.
+SELECT
+    run_id,
+    id,
+    tenant_id,
+    invocation_id,
+    step_id,
+    provider_call_id,
+    name,
+    arguments,
+    status,
+    result,
+    error,
+    metadata,
+    created_at,
+    finished_at
+FROM runstore.tool_calls
+WHERE run_id = %(run_id)s
+    AND id = ANY(%(tool_call_ids)b::uuid[]);
+
+-- name: list_tool_calls :many
+-- List a run's calls, oldest first; of one invocation when it is named.
+SELECT
+    run_id,
+    id,
+    tenant_id,
+    invocation_id,
+    step_id,
+    provider_call_id,
+    name,
+    arguments,
+    status,
+    result,
+    error,
+    metadata,
+    created_at,
+    finished_at
+FROM runstore.tool_calls
+WHERE run_id = %(run_id)s
+    AND (%(invocation_id)s::uuid IS NULL OR invocation_id = %(invocation_id)s)
+    AND (
+        %(after_created_at)s::timestamptz IS NULL
+        OR (created_at, id) > (%(after_created_at)s, %(after_id)s::uuid)
+    )
+ORDER BY
+    created_at,
+    id
+LIMIT %(row_limit)s;
+
+-- name: list_open_tool_calls :many
+-- List a run's open calls, oldest first.
+SELECT
+    run_id,
+    id,
+    tenant_id,
+    invocation_id,
+    step_id,
+    provider_call_id,
+    name,
+    arguments,
+    status,
+    result,
+    error,
+    metadata,
+    created_at,
+    finished_at
+FROM runstore.tool_calls
+WHERE run_id = %(run_id)s
+    AND status = 'open'
+    AND (
+        %(after_created_at)s::timestamptz IS NULL
+        OR (created_at, id) > (%(after_created_at)s, %(after_id)s::uuid)
+    )
+ORDER BY
+    created_at,
+    id
+LIMIT %(row_limit)s;
+
+-- name: finish_tool_call :one
+-- Finish an open call. No row: it does not exist or is finished.
+UPDATE runstore.tool_calls
+SET
+    status = %(status)s,
+    result = %(result)s,
+    error = %(error)s,
+    finished_at = (SELECT clock_timestamp())
+WHERE run_id = %(run_id)s
+    AND id = %(tool_call_id)s
+    AND status = 'open'
+RETURNING
+    run_id,
+    id,
+    finished_at;
+
+-- name: close_open_tool_calls :many
+-- Close a run's open calls as unknown, with the reason as their error.
+UPDATE runstore.tool_calls
+SET
+    status = 'unknown',
+    error = %(error)s,
+    finished_at = (SELECT clock_timestamp())
+WHERE run_id = %(run_id)s
+    AND status = 'open'
+RETURNING
+    run_id,
+    id,
+    finished_at;

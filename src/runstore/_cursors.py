@@ -1,0 +1,86 @@
+"""Cursors kept on their connection, one for each statement.
+
+A cursor of psycopg that repeats its statement keeps the dumpers and loaders that it
+looked up. Ours are independent of the row factory, the cursor factory and the adapters
+of the caller's connection, so that a setting of theirs cannot change what a model holds.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import orjson
+import psycopg
+from psycopg import AsyncConnection, AsyncCursor, Connection, Cursor
+from psycopg.adapt import AdaptersMap
+from psycopg.rows import TupleRow, tuple_row
+from psycopg.types.json import set_json_loads
+from psycopg.types.numeric import Int8BinaryDumper
+
+from ._json import Json, JsonDumper
+
+_SLOT: Final = "_runstore_cursors"
+
+# A result of more rows is not kept until the statement's next use.
+_KEPT_ROWS: Final = 1000
+
+
+class _Adapters:
+    """psycopg's own adapters with ours on top."""
+
+    connection = None
+
+    def __init__(self) -> None:
+        self.adapters = AdaptersMap(psycopg.adapters)
+        self.adapters.register_dumper(Json, JsonDumper)
+        # An int by its value would be a smallint, an integer or a bigint, and each mixture
+        # of them another prepared statement.
+        self.adapters.register_dumper(int, Int8BinaryDumper)
+        set_json_loads(orjson.loads, context=self)
+
+
+_ADAPTERS: Final = _Adapters()
+
+
+class BlockingCursor(Cursor[TupleRow]):
+    """A cursor with our adapters and plain tuples."""
+
+    def __init__(self, connection: Connection[Any]) -> None:
+        super().__init__(connection, row_factory=tuple_row)
+        self._adapters = AdaptersMap(_ADAPTERS.adapters)
+
+
+class AsyncioCursor(AsyncCursor[TupleRow]):
+    """A cursor with our adapters and plain tuples."""
+
+    def __init__(self, connection: AsyncConnection[Any]) -> None:
+        super().__init__(connection, row_factory=tuple_row)
+        self._adapters = AdaptersMap(_ADAPTERS.adapters)
+
+
+def take(connection: Connection[Any], statement: str) -> BlockingCursor:
+    """Take the statement's cursor off the connection, or make one when none is free.
+
+    Whoever takes it is its only user: a nested call and another task get their own.
+    """
+    kept: BlockingCursor | None = connection.__dict__.setdefault(_SLOT, {}).pop(statement, None)
+    return BlockingCursor(connection) if kept is None else kept
+
+
+def take_async(connection: AsyncConnection[Any], statement: str) -> AsyncioCursor:
+    """Take the statement's cursor off the connection, or make one when none is free.
+
+    Whoever takes it is its only user: a nested call and another task get their own.
+    """
+    kept: AsyncioCursor | None = connection.__dict__.setdefault(_SLOT, {}).pop(statement, None)
+    return AsyncioCursor(connection) if kept is None else kept
+
+
+def keep(
+    connection: Connection[Any] | AsyncConnection[Any],
+    statement: str,
+    cursor: BlockingCursor | AsyncioCursor,
+) -> None:
+    """Put a cursor back for the statement's next use. One that met an error is not put back."""
+    if cursor.rowcount <= _KEPT_ROWS:
+        connection.__dict__[_SLOT][statement] = cursor

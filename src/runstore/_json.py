@@ -1,0 +1,113 @@
+"""JSON on its way into the database: one encoder for every payload."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from typing import Final, cast
+
+import orjson
+import psycopg.adapt
+import psycopg.pq
+from psycopg.types import TypeInfo
+
+from .errors import InvalidPayload
+
+# How deep arrays and objects may nest. orjson writes no deeper.
+MAX_DEPTH: Final = 250
+
+# A NUL as JSON writes it. An even number of backslashes before it is text that spells a NUL.
+_NUL: Final = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
+
+
+class Json(bytes):
+    """An encoded JSON document, ready to be sent as jsonb."""
+
+    __slots__ = ()
+
+
+class JsonDumper(psycopg.adapt.Dumper):
+    """Sends `Json` in jsonb's binary format: a version byte and the text."""
+
+    format = psycopg.pq.Format.BINARY
+    oid = cast(TypeInfo, psycopg.adapters.types["jsonb"]).oid
+
+    def dump(self, obj: Json) -> bytes:
+        """Prefix the version that jsonb_recv expects."""
+        return b"\x01" + obj
+
+
+def encode(value: object, path: str, *, finite: bool = False) -> Json:
+    """Encode a value as JSON. `finite` says that its numbers were checked already.
+
+    Raises `InvalidPayload`, with the path of the part at fault, for what jsonb or a reader
+    of it cannot hold: NUL characters, lone surrogates, NaN, infinities, integers beyond 64
+    bits, keys that are not strings, types that JSON does not have, nesting beyond
+    `MAX_DEPTH`.
+    """
+    try:
+        encoded = orjson.dumps(value, option=_STRICT)
+    except TypeError:
+        check(value, path)
+        raise
+    # orjson writes NaN and infinities as null, so only a document with a null can hide one.
+    if (b"\\u0000" in encoded and _NUL.search(encoded)) or (not finite and b"null" in encoded):
+        check(value, path)
+    return Json(encoded)
+
+
+def nullable(value: object, path: str) -> Json | None:
+    """Encode a value as JSON; None is SQL's NULL."""
+    return None if value is None else encode(value, path)
+
+
+_STRICT: Final = (
+    orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_SUBCLASS
+)
+
+
+def check(value: object, path: str, depth: int = 0) -> None:
+    """Walk a value and raise `InvalidPayload` for the first part of it that cannot be stored."""
+    if depth > MAX_DEPTH:
+        raise InvalidPayload(path, f"nests deeper than {MAX_DEPTH}")
+    if isinstance(value, str):
+        check_text(value, path)
+    elif isinstance(value, bool) or value is None:
+        pass
+    elif isinstance(value, int):
+        if not -(1 << 63) <= value < 1 << 64:
+            raise InvalidPayload(path, "is an integer beyond 64 bits")
+    elif isinstance(value, float):
+        if not math.isfinite(value):
+            raise InvalidPayload(path, "is not a finite number")
+    elif isinstance(value, Mapping):
+        for key, item in cast("Mapping[object, object]", value).items():
+            if not isinstance(key, str):
+                raise InvalidPayload(path, f"has a key that is not a string but {type(key).__name__}")
+            check_text(key, path, "has a key that")
+            check(item, f"{path}.{key}", depth + 1)
+    elif isinstance(value, list | tuple):
+        for index, item in enumerate(cast("Sequence[object]", value)):
+            check(item, f"{path}[{index}]", depth + 1)
+    else:
+        raise InvalidPayload(path, f"is a {type(value).__name__}, which JSON does not have")
+
+
+def check_text(value: str, path: str, subject: str = "") -> None:
+    """Raise `InvalidPayload` for a text that PostgreSQL cannot store."""
+    reason = unstorable(value)
+    if reason:
+        raise InvalidPayload(path, f"{subject} {reason}".strip())
+
+
+def unstorable(value: str) -> str | None:
+    """Say why PostgreSQL cannot store a text, or None when it can."""
+    if "\0" in value:
+        return "holds a NUL character, which PostgreSQL cannot store"
+    if not value.isascii():
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            return "holds a lone surrogate, which UTF-8 cannot encode"
+    return None

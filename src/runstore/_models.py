@@ -1,0 +1,191 @@
+"""The two sorts of models: rows as they come out, and what a caller hands in."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any, ClassVar, Generic, TypeVar
+from uuid import UUID
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    StringConstraints,
+    ValidationError,
+    ValidationInfo,
+)
+
+from ._json import check, encode, unstorable
+from .errors import InvalidPayload
+from .ids import new_child_id, run_of
+
+ItemT = TypeVar("ItemT")
+
+
+class Row(BaseModel):
+    """A row as a query answers it: its fields are the query's columns, in their order."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
+class Created(Row):
+    """The key of a row that a create wrote, and the database's time of it."""
+
+    run_id: UUID
+    id: UUID
+    created_at: datetime
+
+
+class Finished(Row):
+    """The key of a row that reached its final status, and the database's time of it."""
+
+    run_id: UUID
+    id: UUID
+    finished_at: datetime
+
+
+class Page(Row, Generic[ItemT]):
+    """Some of the rows of a list, and where the next ones start.
+
+    `next_cursor` is opaque; None says that these were the last.
+    """
+
+    items: list[ItemT]
+    next_cursor: str | None
+
+
+class _JsonMarker:
+    """Marks the fields of an input that are sent as jsonb."""
+
+
+def _storable(value: str) -> str:
+    reason = unstorable(value)
+    if reason:
+        raise ValueError(reason)
+    return value
+
+
+def _of_run(id: UUID, info: ValidationInfo) -> UUID:
+    run_id = info.data.get("run_id")
+    if run_id is not None and run_of(id) != run_id:
+        raise ValueError("belongs to another run")
+    return id
+
+
+def _of_parents(run_id: UUID, info: ValidationInfo) -> UUID:
+    for name, id in info.data.items():
+        if id is not None and run_of(id) != run_id:
+            raise ValueError(f"differs from the run of {name}")
+    return _is_run(run_id)
+
+
+def _is_run(id: UUID) -> UUID:
+    if run_of(id) != id:
+        raise ValueError("is not a run id: its last 48 bits are not zero")
+    return id
+
+
+Json = Annotated[JsonValue, _JsonMarker()]
+"""Anything that JSON can say. None is SQL's NULL."""
+
+JsonObject = Annotated[dict[str, JsonValue], _JsonMarker()]
+"""A JSON object."""
+
+Text = Annotated[str, AfterValidator(_storable)]
+"""A text of any length that PostgreSQL can store."""
+
+Key = Annotated[str, StringConstraints(min_length=1, max_length=255), AfterValidator(_storable)]
+"""A name or a key: 1 to 255 characters."""
+
+Amount = Annotated[int, Field(strict=True, ge=0, lt=1 << 63)]
+"""A count that a bigint holds."""
+
+RunId = Annotated[UUID, AfterValidator(_is_run)]
+"""The id of a run."""
+
+ParentsRunId = Annotated[UUID, AfterValidator(_of_parents)]
+"""The id of the run to which all ids in the fields before it belong."""
+
+ChildId = Annotated[UUID, AfterValidator(_of_run)]
+"""The id of something that belongs to the run of the field `run_id`, which stands before it."""
+
+class Input(BaseModel):
+    """What a caller hands to a create or a finish: validated here, before anything is sent.
+
+    Raises `InvalidPayload`, never pydantic's own error: its text names the field and the
+    reason and does not hold the value.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    entity: ClassVar[str]
+    """What the input describes, as an error names it."""
+
+    json_fields: ClassVar[tuple[str, ...]] = ()
+    """The fields that are sent as jsonb."""
+
+    changing_fields: ClassVar[frozenset[str]] = frozenset()
+    """The fields whose columns later writes change: a repeated create does not compare them."""
+
+    optional_fields: ClassVar[frozenset[str]] = frozenset()
+    """The fields that the database fills when they are None."""
+
+    def __init__(self, /, **data: Any) -> None:
+        try:
+            super().__init__(**data)
+        except ValidationError as error:
+            raise self._refusal(error, data) from None
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
+        cls.json_fields = tuple(
+            name
+            for name, field in cls.model_fields.items()
+            if any(isinstance(mark, _JsonMarker) for mark in field.metadata)
+        )
+
+    @classmethod
+    def _refusal(cls, error: ValidationError, data: dict[str, Any]) -> InvalidPayload:
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        name = str(first["loc"][0]) if first["loc"] else cls.__name__
+        if name in cls.json_fields:
+            # pydantic's location of a JSON value holds the names of its union's branches;
+            # ours holds the caller's keys only.
+            try:
+                check(data[name], name)
+            except InvalidPayload as refusal:
+                return refusal
+        reason = first["msg"].removeprefix("Value error, ").removeprefix("Input ")
+        return InvalidPayload(name, reason)
+
+    def parameters(self) -> dict[str, Any]:
+        """Return the fields by name, with JSON encoded."""
+        parameters = dict(self.__dict__)
+        for name in self.json_fields:
+            if parameters[name] is not None:
+                parameters[name] = encode(parameters[name], name, finite=True)
+        return parameters
+
+    def differences(self, row: Row) -> list[str]:
+        """Name the fields in which a stored row differs from this input."""
+        stored = row.__dict__
+        return [
+            name
+            for name, value in self.__dict__.items()
+            if name != "id"
+            and name not in self.changing_fields
+            and not (value is None and name in self.optional_fields)
+            and stored[name] != value
+        ]
+
+
+def child_of_run(data: dict[str, Any]) -> UUID:
+    """Make the id of something that belongs to the run of the field `run_id`."""
+    return new_child_id(data["run_id"])
+
+
+def run_of_invocation(data: dict[str, Any]) -> UUID:
+    """Find the run of the field `invocation_id`."""
+    return run_of(data["invocation_id"])

@@ -1,0 +1,185 @@
+"""One definition per query, for blocking and for asyncio connections.
+
+A `Statement` says what to send and how to read the answer; it does no I/O. `@query`
+and `@operation` turn its definition into a function of a connection, and two thin drivers,
+one of them blocking, send it.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Coroutine, Generator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, ParamSpec, Protocol, TypeVar, cast, overload
+
+import psycopg
+from psycopg import AsyncConnection, Connection
+
+from ._cursors import keep, take, take_async
+from ._sql import Sql
+from .errors import translate
+
+P = ParamSpec("P")
+R = TypeVar("R")
+R_co = TypeVar("R_co", covariant=True)
+
+Rows = Sequence[tuple[Any, ...]]
+Steps = Generator["Statement[Any]", Any, R]
+
+
+@dataclass(frozen=True, slots=True)
+class Statement(Generic[R]):
+    """One SQL statement, its parameters, and the reader of its rows.
+
+    `absent` says what no row means: it may send further statements to find out, and
+    answers or raises. Without it no row is read like any other answer.
+    """
+
+    sql: Sql
+    parameters: Mapping[str, Any]
+    read: Callable[[Rows], R]
+    absent: Callable[[], Steps[R]] | None = None
+    prepare: bool | None = True
+
+    def __iter__(self) -> Steps[R]:
+        """Let an operation write `value = yield from statement`."""
+        result: R = yield self
+        return result
+
+
+class Function(Protocol[P, R_co]):
+    """A function of a connection: it blocks on one kind, and is awaited on the other."""
+
+    @overload
+    def __call__(self, conn: Connection[Any], *args: P.args, **kwargs: P.kwargs) -> R_co: ...
+    @overload
+    def __call__(
+        self, conn: AsyncConnection[Any], *args: P.args, **kwargs: P.kwargs
+    ) -> Coroutine[Any, Any, R_co]: ...
+
+
+class Query(Function[P, R], Protocol[P, R]):
+    """A function that sends one statement."""
+
+    def bind(self, *args: P.args, **kwargs: P.kwargs) -> Statement[R]:
+        """Return the statement that the call would send."""
+        ...
+
+
+class Operation(Function[P, R], Protocol[P, R]):
+    """A function that sends several statements in one transaction."""
+
+    def bind(self, *args: P.args, **kwargs: P.kwargs) -> Steps[R]:
+        """Return the steps that the call would take."""
+        ...
+
+
+def query(define: Callable[P, Statement[R]]) -> Query[P, R]:
+    """Make a function of a connection from the definition of one statement."""
+
+    @functools.wraps(define)
+    def call(conn: Connection[Any] | AsyncConnection[Any], *args: P.args, **kwargs: P.kwargs) -> Any:
+        statement = define(*args, **kwargs)
+        if isinstance(conn, AsyncConnection):
+            return _run_async(conn, statement)
+        return _run(conn, statement)
+
+    return cast("Query[P, R]", _publish(call, define))
+
+
+def operation(define: Callable[P, Steps[R]]) -> Operation[P, R]:
+    """Make a function of a connection from several statements, run in one transaction."""
+
+    @functools.wraps(define)
+    def call(conn: Connection[Any] | AsyncConnection[Any], *args: P.args, **kwargs: P.kwargs) -> Any:
+        steps = define(*args, **kwargs)
+        if isinstance(conn, AsyncConnection):
+            return _transact_async(conn, steps)
+        return _transact(conn, steps)
+
+    return cast("Operation[P, R]", _publish(call, define))
+
+
+def _publish(call: Any, define: Callable[..., Any]) -> Any:
+    signature = inspect.signature(define)
+    conn = inspect.Parameter("conn", inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    call.__signature__ = signature.replace(parameters=[conn, *signature.parameters.values()])
+    call.bind = define
+    return call
+
+
+def _send(conn: Connection[Any], statement: Statement[Any]) -> Rows:
+    sql = statement.sql.text
+    cursor = take(conn, sql)
+    try:
+        cursor.execute(sql, statement.parameters, prepare=statement.prepare, binary=True)
+        rows = cursor.fetchall()
+    except (psycopg.Error, UnicodeEncodeError) as error:
+        raise translate(error) or error from None
+    keep(conn, sql, cursor)
+    return rows
+
+
+async def _send_async(conn: AsyncConnection[Any], statement: Statement[Any]) -> Rows:
+    sql = statement.sql.text
+    cursor = take_async(conn, sql)
+    try:
+        await cursor.execute(sql, statement.parameters, prepare=statement.prepare, binary=True)
+        rows = await cursor.fetchall()
+    except (psycopg.Error, UnicodeEncodeError) as error:
+        raise translate(error) or error from None
+    keep(conn, sql, cursor)
+    return rows
+
+
+def _run(conn: Connection[Any], statement: Statement[R]) -> R:
+    rows = _send(conn, statement)
+    if not rows and statement.absent is not None:
+        return _drive(conn, statement.absent())
+    return statement.read(rows)
+
+
+async def _run_async(conn: AsyncConnection[Any], statement: Statement[R]) -> R:
+    rows = await _send_async(conn, statement)
+    if not rows and statement.absent is not None:
+        return await _drive_async(conn, statement.absent())
+    return statement.read(rows)
+
+
+def _drive(conn: Connection[Any], steps: Steps[R]) -> R:
+    try:
+        statement = next(steps)
+        while True:
+            try:
+                result = _run(conn, statement)
+            except Exception as error:
+                statement = steps.throw(error)
+            else:
+                statement = steps.send(result)
+    except StopIteration as stop:
+        return cast(R, stop.value)
+
+
+async def _drive_async(conn: AsyncConnection[Any], steps: Steps[R]) -> R:
+    try:
+        statement = next(steps)
+        while True:
+            try:
+                result = await _run_async(conn, statement)
+            except Exception as error:
+                statement = steps.throw(error)
+            else:
+                statement = steps.send(result)
+    except StopIteration as stop:
+        return cast(R, stop.value)
+
+
+def _transact(conn: Connection[Any], steps: Steps[R]) -> R:
+    with conn.transaction():
+        return _drive(conn, steps)
+
+
+async def _transact_async(conn: AsyncConnection[Any], steps: Steps[R]) -> R:
+    async with conn.transaction():
+        return await _drive_async(conn, steps)

@@ -1,0 +1,205 @@
+"""The shapes that statements have: what they answer, and what no row means to them."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, TypeVar
+from uuid import UUID
+
+from ._models import Created, Input, Row
+from ._query import Rows, Statement, Steps
+from ._sql import Sql
+from .errors import Conflict, InvalidPayload, InvalidTransition, NotFound
+
+RowT = TypeVar("RowT", bound=Row)
+InputT = TypeVar("InputT", bound=Input)
+
+_new: Final = object.__new__
+_set: Final = object.__setattr__
+
+
+@functools.cache
+def maker(model: type[RowT]) -> Callable[[tuple[Any, ...]], RowT]:
+    """Return the function that makes a model of a row.
+
+    It does not validate: the types and the order of a query's columns are proven against
+    its model by the tests, and a row costs a third of what validation would.
+    """
+    names = tuple(model.model_fields)
+    given = set(names)
+
+    def make(row: tuple[Any, ...]) -> RowT:
+        made = _new(model)
+        _set(made, "__dict__", dict(zip(names, row, strict=True)))
+        _set(made, "__pydantic_fields_set__", given)
+        _set(made, "__pydantic_extra__", None)
+        _set(made, "__pydantic_private__", None)
+        return made
+
+    return make
+
+
+def one(
+    model: type[RowT],
+    sql: Sql,
+    parameters: Mapping[str, Any],
+    *,
+    absent: Callable[[], Steps[RowT]],
+    prepare: bool | None = True,
+) -> Statement[RowT]:
+    """Answer exactly one row; `absent` says what none means."""
+    make = maker(model)
+    return Statement(sql, parameters, lambda rows: make(rows[0]), absent, prepare)
+
+
+def many(
+    model: type[RowT], sql: Sql, parameters: Mapping[str, Any], *, prepare: bool | None = True
+) -> Statement[list[RowT]]:
+    """Answer any number of rows."""
+    make = maker(model)
+    return Statement(sql, parameters, lambda rows: [make(row) for row in rows], prepare=prepare)
+
+
+def get(model: type[RowT], sql: Sql, entity: str, id: Any, parameters: Mapping[str, Any]) -> Statement[RowT]:
+    """Answer the row of an id, or raise `NotFound`."""
+
+    def absent() -> Steps[RowT]:
+        raise NotFound(entity, id)
+        yield  # A generator that only raises.
+
+    return one(model, sql, parameters, absent=absent)
+
+
+def create(
+    sql: Sql,
+    data: InputT,
+    expected: type[InputT],
+    *,
+    stored: Callable[[], Statement[Any]],
+    parent: Callable[[], tuple[str, UUID]],
+) -> Statement[Created]:
+    """Insert the row that an input describes, once.
+
+    No row means that its id is taken, by the same content (a success, which answers the
+    stored row's key) or by another (`Conflict`), or that its parent does not exist
+    (`NotFound`).
+    """
+    make = maker(Created)
+    return Statement(
+        sql,
+        parameters_of(data, expected),
+        lambda rows: make(rows[0]),
+        lambda: _repeated(data, stored(), parent()),
+    )
+
+
+def _repeated(data: Input, stored: Statement[Any], parent: tuple[str, UUID]) -> Steps[Created]:
+    row = yield from same(data, stored, parent)
+    return Created(**{name: row.__dict__[name] for name in Created.model_fields})
+
+
+def same(data: Input, stored: Statement[RowT], parent: tuple[str, UUID | str]) -> Steps[RowT]:
+    """Answer the stored row of an input's id when it says the same as the input."""
+    try:
+        row = yield from stored
+    except NotFound:
+        raise NotFound(*parent) from None
+    refuse_differences(data, row)
+    return row
+
+
+def refuse_differences(data: Input, row: Row, prefix: str = "") -> None:
+    """Raise `Conflict`, naming the fields, when a stored row says another thing than an input."""
+    differences = data.differences(row)
+    if differences:
+        id = row.__dict__["id"]
+        raise Conflict(f"{prefix}{data.entity} {id} exists with another {', '.join(differences)}")
+
+
+def create_many(
+    sql: Sql,
+    data: Sequence[InputT],
+    expected: type[InputT],
+    *,
+    stored: Callable[[UUID, list[UUID]], Statement[list[RowT]]],
+) -> Statement[list[Created]]:
+    """Insert the rows that inputs of one run describe, all or none, and answer their keys in order.
+
+    No row means what it means to `create`.
+    """
+    run_id, columns = columns_of(data, expected)
+    make = maker(Created)
+
+    def read(rows: Rows) -> list[Created]:
+        by_id = {key.id: key for key in map(make, rows)}
+        return [by_id[id] for id in columns["id"]]
+
+    def absent() -> Steps[list[Created]]:
+        found = {row.__dict__["id"]: row for row in (yield from stored(run_id, columns["id"]))}
+        if not found:
+            raise NotFound("run", run_id)
+        for index, item in enumerate(data):
+            row = found.get(columns["id"][index])
+            if row is None:
+                raise Conflict(f"[{index}]: another {item.entity} of the batch exists already, but not this one")
+            refuse_differences(item, row, f"[{index}]: ")
+        return [
+            Created(**{name: row.__dict__[name] for name in Created.model_fields})
+            for row in map(found.__getitem__, columns["id"])
+        ]
+
+    # The rows that an array of ids finds are planned for the array at hand: a plan made
+    # once, while the table was empty, would read the whole table for ever.
+    return Statement(sql, {**columns, "run_id": run_id}, read, absent, prepare=False)
+
+
+def columns_of(data: Sequence[InputT], expected: type[InputT]) -> tuple[UUID, dict[str, list[Any]]]:
+    """Return the run of a batch, and its inputs' parameters by name, one list for each.
+
+    Raises `InvalidPayload`, with the index of the input at fault, for an empty batch, a batch
+    of several runs, and an id given twice.
+    """
+    rows: list[dict[str, Any]] = []
+    for index, item in enumerate(data):
+        try:
+            rows.append(parameters_of(item, expected))
+        except InvalidPayload as error:
+            raise InvalidPayload(f"[{index}].{error.path}", error.reason) from None
+    if not rows:
+        raise InvalidPayload("data", "is empty")
+    columns: dict[str, list[Any]] = {name: [row[name] for row in rows] for name in rows[0]}
+    run_ids = columns.pop("run_id")
+    for index, run_id in enumerate(run_ids):
+        if run_id != run_ids[0]:
+            raise InvalidPayload(f"[{index}].run_id", "differs from the run of the batch's first")
+    if len(set(columns["id"])) != len(rows):
+        raise InvalidPayload("data", "holds an id twice")
+    return run_ids[0], columns
+
+
+def transition(
+    model: type[RowT],
+    sql: Sql,
+    parameters: Mapping[str, Any],
+    entity: str,
+    stored: Callable[[], Statement[Any]],
+) -> Statement[RowT]:
+    """Change a row whose status allows it.
+
+    No row means that it does not exist (`NotFound`) or that its status does not allow the
+    change (`InvalidTransition`).
+    """
+
+    def absent() -> Steps[RowT]:
+        row = yield from stored()
+        raise InvalidTransition(entity, row.id, row.status)
+
+    return one(model, sql, parameters, absent=absent)
+
+
+def parameters_of(data: InputT, expected: type[InputT]) -> dict[str, Any]:
+    """Return an input's parameters; `InvalidPayload` when it is something else."""
+    if not isinstance(data, expected):
+        raise InvalidPayload("data", f"must be a {expected.__name__}, not a {type(data).__name__}")
+    return data.parameters()

@@ -1,0 +1,176 @@
+"""Agent invocations: one for each call of an agent, from its start to its outcome."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from decimal import Decimal
+from typing import Annotated, Any, ClassVar, Final, Literal
+from uuid import UUID
+
+from pydantic import Field, JsonValue
+
+from . import _sql
+from ._models import (
+    Amount,
+    ChildId,
+    Created,
+    Finished,
+    Input,
+    Json,
+    JsonObject,
+    Key,
+    Page,
+    ParentsRunId,
+    Row,
+    child_of_run,
+)
+from ._pages import page
+from ._query import Statement, query
+from ._statements import create, get, parameters_of, transition
+from .errors import InvalidPayload
+from .ids import run_of
+
+_SQL: Final = _sql.load("agent_invocations")
+_INVOCATION: Final = "agent invocation"
+
+InvocationStatus = Literal["running", "completed", "failed", "cancelled"]
+
+
+class AgentInvocation(Row):
+    """One call of an agent.
+
+    `input_tokens` includes cached reads and writes, `output_tokens` includes reasoning. A count
+    that is None was not reported; a `cost_usd` that is None is unpriced.
+    """
+
+    run_id: UUID
+    id: UUID
+    tenant_id: str
+    phase_result_id: UUID | None
+    parent_invocation_id: UUID | None
+    agent: str
+    provider: str | None
+    model: str | None
+    status: InvocationStatus
+    input: JsonValue
+    output: JsonValue
+    finish_reason: str | None
+    error: JsonValue
+    input_tokens: int | None
+    output_tokens: int | None
+    cache_read_tokens: int | None
+    cache_write_tokens: int | None
+    reasoning_tokens: int | None
+    cost_usd: Decimal | None
+    usage_raw: JsonValue
+    trace_id: str | None
+    span_id: str | None
+    metadata: dict[str, JsonValue]
+    created_at: datetime
+    finished_at: datetime | None
+
+
+def _run_of_caller(data: dict[str, Any]) -> UUID:
+    caller = data["phase_result_id"] or data["parent_invocation_id"]
+    if caller is None:
+        raise InvalidPayload("run_id", "is needed where no phase_result_id and no parent_invocation_id is")
+    return run_of(caller)
+
+
+class NewAgentInvocation(Input):
+    """A call of an agent to start: by an attempt at a phase, by another invocation, or by the run.
+
+    `run_id` may be left out where one of the others says it.
+    """
+
+    entity: ClassVar[str] = _INVOCATION
+
+    phase_result_id: UUID | None = None
+    parent_invocation_id: UUID | None = None
+    run_id: ParentsRunId = Field(default_factory=_run_of_caller, validate_default=True)
+    id: ChildId = Field(default_factory=child_of_run)
+    agent: Key
+    provider: Key | None = None
+    model: Key | None = None
+    input: Json = None
+    trace_id: Key | None = None
+    span_id: Key | None = None
+    metadata: JsonObject = Field(default_factory=dict)
+
+
+class InvocationOutcome(Input):
+    """How an invocation ended, and what it used.
+
+    A provider that reports cached tokens beside its input tokens has them added by the caller:
+    `input_tokens` includes both kinds. What was not reported is None, never 0.
+    """
+
+    entity: ClassVar[str] = "invocation outcome"
+
+    status: Literal["completed", "failed", "cancelled"] = "completed"
+    output: Json = None
+    finish_reason: Key | None = None
+    error: Json = None
+    input_tokens: Amount | None = None
+    output_tokens: Amount | None = None
+    cache_read_tokens: Amount | None = None
+    cache_write_tokens: Amount | None = None
+    reasoning_tokens: Amount | None = None
+    cost_usd: Annotated[Decimal, Field(ge=0)] | None = None
+    usage_raw: Json = None
+
+
+@query
+def create_agent_invocation(data: NewAgentInvocation) -> Statement[Created]:
+    """Start a call of an agent.
+
+    Idempotent by the id of `data`. Raises `NotFound` when the run, the phase result or the
+    parent invocation does not exist, `Conflict` when the id holds another content.
+    """
+    return create(
+        _SQL["create_agent_invocation"],
+        data,
+        NewAgentInvocation,
+        stored=lambda: get_agent_invocation.bind(data.id),
+        parent=lambda: ("run", data.run_id),
+    )
+
+
+@query
+def get_agent_invocation(invocation_id: UUID) -> Statement[AgentInvocation]:
+    """Return an invocation. Raises `NotFound`."""
+    parameters = {"run_id": run_of(invocation_id), "invocation_id": invocation_id}
+    return get(AgentInvocation, _SQL["get_agent_invocation"], _INVOCATION, invocation_id, parameters)
+
+
+@query
+def list_agent_invocations(
+    run_id: UUID,
+    *,
+    phase_result_id: UUID | None = None,
+    cursor: str | None = None,
+    page_size: int = 1000,
+) -> Statement[Page[AgentInvocation]]:
+    """Return a page of a run's invocations, or of one attempt's at a phase, oldest first."""
+    return page(
+        AgentInvocation,
+        _SQL["list_agent_invocations"],
+        {"run_id": run_id, "phase_result_id": phase_result_id},
+        key={"after_created_at": "created_at", "after_id": "id"},
+        cursor=cursor,
+        page_size=page_size,
+    )
+
+
+@query
+def complete_agent_invocation(invocation_id: UUID, data: InvocationOutcome) -> Statement[Finished]:
+    """Give a running invocation its outcome, whatever it was. Raises `NotFound` or `InvalidTransition`."""
+    parameters = parameters_of(data, InvocationOutcome)
+    parameters |= {"run_id": run_of(invocation_id), "invocation_id": invocation_id}
+    return transition(
+        Finished,
+        _SQL["complete_agent_invocation"],
+        parameters,
+        _INVOCATION,
+        lambda: get_agent_invocation.bind(invocation_id),
+    )

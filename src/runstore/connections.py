@@ -1,0 +1,178 @@
+"""Connections and pools with the settings that we recommend, and transactions.
+
+Nothing here is needed to use the library: every function takes any connection of psycopg.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Generator, Mapping
+from contextlib import (
+    AbstractAsyncContextManager,
+    AbstractContextManager,
+    asynccontextmanager,
+    contextmanager,
+)
+from typing import Any, Final, overload
+
+import orjson
+from psycopg import AsyncConnection, Connection, conninfo
+from psycopg.pq import TransactionStatus
+from psycopg.types.json import set_json_dumps, set_json_loads
+from psycopg_pool import AsyncConnectionPool, ConnectionPool
+
+from .errors import TransactionAborted
+
+# Each is a parameter of libpq, and stands back for what the caller or the DSN says.
+_LIBPQ: Final = {
+    "application_name": "runstore",
+    "connect_timeout": 10,
+    "keepalives_idle": 30,
+    "tcp_user_timeout": 30_000,
+}
+
+
+def _settings(dsn: str, pooler: bool, overrides: Mapping[str, Any]) -> dict[str, Any]:
+    given = conninfo.conninfo_to_dict(dsn)
+    return {
+        **{name: value for name, value in _LIBPQ.items() if name not in given},
+        "autocommit": True,
+        "prepare_threshold": None if pooler else 5,
+        **overrides,
+    }
+
+
+def connect(dsn: str, *, pooler: bool = False, **settings: Any) -> Connection[Any]:
+    """Open a blocking connection with the settings that we recommend.
+
+    - `autocommit=True`: one call is one statement and one transaction; what belongs together
+      goes into `transaction(conn)`. BEGIN and COMMIT around each call cost 1.7 times as much.
+    - `prepare_threshold=5`, psycopg's own; None with `pooler=True`, for a pooler in transaction
+      mode that does not track prepared statements (PgBouncer before 1.22). None also turns off
+      that the library prepares its statements at once.
+    - `application_name=runstore`, so that `pg_stat_activity` names the connection.
+    - `connect_timeout=10` seconds, `keepalives_idle=30` seconds and `tcp_user_timeout=30000`
+      milliseconds, so that a dead server is noticed within half a minute.
+    - orjson for the JSON of the caller's own statements too.
+
+    `settings` are parameters of `psycopg.connect`, each of which overrides ours.
+    """
+    conn = Connection[Any].connect(dsn, **_settings(dsn, pooler, settings))
+    _use_orjson(conn)
+    return conn
+
+
+async def connect_async(dsn: str, *, pooler: bool = False, **settings: Any) -> AsyncConnection[Any]:
+    """Open an asyncio connection with the settings of `connect`."""
+    conn = await AsyncConnection[Any].connect(dsn, **_settings(dsn, pooler, settings))
+    _use_orjson(conn)
+    return conn
+
+
+def open_pool(
+    dsn: str,
+    *,
+    min_size: int = 1,
+    max_size: int = 10,
+    pooler: bool = False,
+    pool_settings: Mapping[str, Any] | None = None,
+    **settings: Any,
+) -> ConnectionPool[Connection[Any]]:
+    """Open a pool of blocking connections with the settings of `connect`.
+
+    - `check`: a connection that died while it was idle is replaced before it is lent, which
+      costs a round trip a loan; `pool_settings={"check": None}` turns it off.
+    - `max_idle=300` and `max_lifetime=3600` seconds, so that the pool follows a failover and a
+      server's memory does not grow with old sessions.
+    - `timeout=30` seconds to wait for a free connection, then `psycopg_pool.PoolTimeout`.
+
+    `pool_settings` are parameters of `psycopg_pool.ConnectionPool`, each of which overrides
+    ours. The pool is open when it is returned; use it as a context manager or close it.
+    """
+    return ConnectionPool[Connection[Any]](
+        dsn,
+        kwargs=_settings(dsn, pooler, settings),
+        min_size=min_size,
+        max_size=max_size,
+        open=True,
+        **{
+            "configure": _use_orjson,
+            "check": ConnectionPool[Connection[Any]].check_connection,
+            **_POOL,
+            **(pool_settings or {}),
+        },
+    )
+
+
+async def open_pool_async(
+    dsn: str,
+    *,
+    min_size: int = 1,
+    max_size: int = 10,
+    pooler: bool = False,
+    pool_settings: Mapping[str, Any] | None = None,
+    **settings: Any,
+) -> AsyncConnectionPool[AsyncConnection[Any]]:
+    """Open a pool of asyncio connections with the settings of `open_pool`."""
+    pool = AsyncConnectionPool[AsyncConnection[Any]](
+        dsn,
+        kwargs=_settings(dsn, pooler, settings),
+        min_size=min_size,
+        max_size=max_size,
+        open=False,
+        **{
+            "configure": _use_orjson_async,
+            "check": AsyncConnectionPool[AsyncConnection[Any]].check_connection,
+            **_POOL,
+            **(pool_settings or {}),
+        },
+    )
+    await pool.open()
+    return pool
+
+
+_POOL: Final = {"max_idle": 300.0, "max_lifetime": 3600.0, "timeout": 30.0}
+
+
+def _use_orjson(conn: Connection[Any] | AsyncConnection[Any]) -> None:
+    set_json_dumps(orjson.dumps, context=conn)
+    set_json_loads(orjson.loads, context=conn)
+
+
+async def _use_orjson_async(conn: AsyncConnection[Any]) -> None:
+    _use_orjson(conn)
+
+
+@overload
+def transaction(conn: Connection[Any]) -> AbstractContextManager[None]: ...
+@overload
+def transaction(conn: AsyncConnection[Any]) -> AbstractAsyncContextManager[None]: ...
+def transaction(
+    conn: Connection[Any] | AsyncConnection[Any],
+) -> AbstractContextManager[None] | AbstractAsyncContextManager[None]:
+    """Make what happens in a block commit together or not at all.
+
+    `with transaction(conn):` on a blocking connection, `async with transaction(conn):` on the
+    other. Like psycopg's `conn.transaction()`, a savepoint when a transaction is open already.
+    Where psycopg leaves quietly, with nothing written, after a statement failed in the block
+    and its error was swallowed, this raises `TransactionAborted`.
+    """
+    return _async_block(conn) if isinstance(conn, AsyncConnection) else _block(conn)
+
+
+@contextmanager
+def _block(conn: Connection[Any]) -> Generator[None, None, None]:
+    with conn.transaction():
+        yield
+        _refuse_aborted(conn)
+
+
+@asynccontextmanager
+async def _async_block(conn: AsyncConnection[Any]) -> AsyncGenerator[None, None]:
+    async with conn.transaction():
+        yield
+        _refuse_aborted(conn)
+
+
+def _refuse_aborted(conn: Connection[Any] | AsyncConnection[Any]) -> None:
+    if conn.info.transaction_status is TransactionStatus.INERROR:
+        raise TransactionAborted(TransactionAborted.__doc__)

@@ -1,0 +1,122 @@
+"""What the library raises, and how errors of the database become it.
+
+Only errors that have a name here are translated; every other error of psycopg
+passes through untouched. No message holds a payload, the value of a key or a
+password: a translated error keeps the constraint's name and drops the server's
+DETAIL, which quotes the row.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import psycopg
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+
+class RunstoreError(Exception):
+    """Something that runstore refuses or could not do."""
+
+
+class NotFound(RunstoreError, LookupError):
+    """There is no such row.
+
+    `entity` says what is missing ("run", "agent invocation"), `id` which one; it is None
+    where only the database knows.
+    """
+
+    def __init__(self, entity: str, id: UUID | str | None = None) -> None:
+        super().__init__(f"{entity} does not exist" if id is None else f"{entity} {id} does not exist")
+        self.entity = entity
+        self.id = id
+
+
+class InvalidTransition(RunstoreError):
+    """The row's status, which `status` names, does not allow the write."""
+
+    def __init__(self, entity: str, id: UUID | str, status: str) -> None:
+        super().__init__(f"{entity} {id} is {status}")
+        self.entity = entity
+        self.id = id
+        self.status = status
+
+
+class Conflict(RunstoreError):
+    """A row with the same key and other content stands in the way.
+
+    `constraint` is the name of the key in the schema.
+    """
+
+    def __init__(self, message: str, *, constraint: str | None = None) -> None:
+        super().__init__(message)
+        self.constraint = constraint
+
+
+class InvalidPayload(RunstoreError, ValueError):
+    """A value cannot be stored.
+
+    `path` names the field (`metadata.user`, `[3].content`), `reason` says what is wrong
+    with it. Neither holds the value.
+    """
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(f"{path}: {reason}")
+        self.path = path
+        self.reason = reason
+
+
+class TransactionAborted(RunstoreError):
+    """A statement failed in a transaction and its error was swallowed; nothing was written."""
+
+
+# What a foreign key of the schema points at. Keys and checks need no table: their names
+# follow the pattern <table>_<columns>_<kind>.
+FOREIGN_KEYS: Final = {
+    "run_heads_run_id_fkey": "run",
+    "run_events_run_id_fkey": "run",
+    "sandboxes_run_id_fkey": "run",
+    "snapshots_run_id_sandbox_id_fkey": "sandbox",
+    "snapshots_run_id_parent_snapshot_id_fkey": "parent snapshot",
+    "phase_results_run_id_fkey": "run",
+    "agent_invocations_run_id_fkey": "run",
+    "agent_invocations_run_id_phase_result_id_fkey": "phase result",
+    "agent_invocations_run_id_parent_invocation_id_fkey": "parent invocation",
+    "agent_steps_run_id_invocation_id_fkey": "agent invocation",
+    "tool_calls_run_id_invocation_id_fkey": "agent invocation",
+    "tool_calls_run_id_step_id_fkey": "agent step",
+    "memory_records_run_id_fkey": "run",
+    "cta_events_run_id_fkey": "run",
+    "cta_events_run_id_invocation_id_fkey": "agent invocation",
+    "cta_events_run_id_tool_call_id_fkey": "tool call",
+}
+
+
+def translate(error: Exception) -> RunstoreError | None:
+    """Give the domain error that a failed statement stands for, or None when it has no name here.
+
+    The caller raises it `from None`: the original's DETAIL quotes the row.
+    """
+    if isinstance(error, UnicodeEncodeError):
+        return InvalidPayload("text", "holds a lone surrogate, which UTF-8 cannot encode")
+    if not isinstance(error, psycopg.Error):
+        return None
+    constraint, table = error.diag.constraint_name, error.diag.table_name
+    if error.diag.schema_name == "runstore" and constraint and table:
+        return _of_constraint(constraint, constraint.removeprefix(f"{table}_"))
+    if isinstance(error, psycopg.DataError) and error.sqlstate is None:
+        # psycopg's own: a NUL in a text, or a number that no type of PostgreSQL holds.
+        return InvalidPayload("parameter", "cannot be sent: a NUL character or a number out of range")
+    return None
+
+
+def _of_constraint(name: str, suffix: str) -> RunstoreError | None:
+    columns, _, kind = suffix.rpartition("_")
+    if kind == "check":
+        return InvalidPayload(columns, f"is refused by the constraint {name}")
+    if kind == "fkey":
+        return NotFound(FOREIGN_KEYS.get(name, name))
+    if kind in ("key", "pkey"):
+        return Conflict(f"another row has the same key: {name}", constraint=name)
+    return None

@@ -1,0 +1,97 @@
+"""Feature runs: runs of a pipeline, from phase to phase."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Final, NoReturn
+from uuid import UUID
+
+from pydantic import JsonValue
+
+from . import _sql
+from ._json import check_text, nullable
+from ._models import Key
+from ._query import Statement, Steps, query
+from ._statements import one, parameters_of, refuse_differences
+from .errors import InvalidTransition, NotFound
+from .runs import NewRun, Run, RunState, find_created_run, get_run
+
+_SQL: Final = _sql.load("feature_runs")
+_FEATURE_RUN: Final = "feature run"
+
+
+class NewFeatureRun(NewRun):
+    """A feature run to create. `phase` is the phase in which it starts, if any."""
+
+    entity: ClassVar[str] = _FEATURE_RUN
+
+    name: Key
+    phase: Key | None = None
+
+
+@query
+def create_feature_run(data: NewFeatureRun) -> Statement[Run]:
+    """Create a running feature run and write its event `run.started`.
+
+    Idempotent by the id of `data`, and by its idempotency key when it has one: a repeated
+    create answers the run that is there. Raises `Conflict` when that one differs.
+    """
+    parameters = parameters_of(data, NewFeatureRun)
+    return one(Run, _SQL["create_feature_run"], parameters, absent=lambda: _existing(data))
+
+
+def _existing(data: NewFeatureRun) -> Steps[Run]:
+    run = yield from find_created_run.bind(data.id, data.tenant_id, data.idempotency_key)
+    if run is None:
+        # Whoever stood in the way has been deleted since.
+        raise NotFound(_FEATURE_RUN, data.id)
+    refuse_differences(data, run)
+    return run
+
+
+@query
+def update_feature_run_phase(run_id: UUID, phase: str) -> Statement[RunState]:
+    """Move a running feature run to another phase and write its event `run.phase_changed`.
+
+    Locks the run's head. Raises `NotFound` or `InvalidTransition`.
+    """
+    check_text(phase, "phase")
+    parameters = {"run_id": run_id, "phase": phase}
+    return _change("update_feature_run_phase", run_id, parameters)
+
+
+@query
+def complete_feature_run(run_id: UUID, *, output: JsonValue = None) -> Statement[RunState]:
+    """Complete a running feature run and write its event `run.completed`.
+
+    Locks the run's head. Raises `NotFound` or `InvalidTransition`.
+    """
+    parameters = {"run_id": run_id, "output": nullable(output, "output")}
+    return _change("complete_feature_run", run_id, parameters)
+
+
+@query
+def fail_feature_run(
+    run_id: UUID, *, error: JsonValue = None, output: JsonValue = None
+) -> Statement[RunState]:
+    """Fail a running feature run and write its event `run.failed`; `error` says why.
+
+    `output` is what it had made by then. Locks the run's head. Raises `NotFound` or
+    `InvalidTransition`.
+    """
+    parameters = {
+        "run_id": run_id,
+        "output": nullable(output, "output"),
+        "error": nullable(error, "error"),
+    }
+    return _change("fail_feature_run", run_id, parameters)
+
+
+def _change(name: str, run_id: UUID, parameters: dict[str, Any]) -> Statement[RunState]:
+    return one(RunState, _SQL[name], parameters, absent=lambda: _refuse(run_id))
+
+
+def _refuse(run_id: UUID) -> Steps[NoReturn]:
+    run = yield from get_run.bind(run_id)
+    if run.kind != "feature":
+        raise NotFound(_FEATURE_RUN, run_id)
+    raise InvalidTransition(_FEATURE_RUN, run_id, run.status)

@@ -1,0 +1,93 @@
+"""Sandboxes: the isolated machines in which runs work."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import ClassVar, Final, Literal, NoReturn
+from uuid import UUID
+
+from pydantic import Field, JsonValue
+
+from . import _sql
+from ._models import Input, JsonObject, Key, Row, RunId
+from ._query import Statement, Steps, query
+from ._statements import get, maker, one, parameters_of, same
+from .errors import InvalidTransition
+
+_SQL: Final = _sql.load("sandboxes")
+_SANDBOX: Final = "sandbox"
+
+SandboxStatus = Literal["creating", "running", "paused", "stopped", "failed"]
+
+
+class Sandbox(Row):
+    """A run's row of an isolated machine; `id` is its provider's."""
+
+    run_id: UUID
+    id: str
+    tenant_id: str
+    provider: str | None
+    template: str | None
+    status: SandboxStatus
+    metadata: dict[str, JsonValue]
+    created_at: datetime
+    updated_at: datetime
+    terminated_at: datetime | None
+
+
+class NewSandbox(Input):
+    """A sandbox to record; `id` is its provider's."""
+
+    entity: ClassVar[str] = _SANDBOX
+    changing_fields: ClassVar[frozenset[str]] = frozenset({"status"})
+
+    run_id: RunId
+    id: Key
+    provider: Key | None = None
+    template: Key | None = None
+    status: Literal["creating", "running", "paused"] = "creating"
+    metadata: JsonObject = Field(default_factory=dict)
+
+
+@query
+def create_sandbox_record(data: NewSandbox) -> Statement[Sandbox]:
+    """Record that a run uses a sandbox.
+
+    Idempotent by run and id: a repeated create answers the stored row. Raises `NotFound` when
+    the run does not exist, `Conflict` when the stored row differs.
+    """
+    return one(
+        Sandbox,
+        _SQL["create_sandbox_record"],
+        parameters_of(data, NewSandbox),
+        absent=lambda: same(data, get_sandbox.bind(data.id, run_id=data.run_id), ("run", data.run_id)),
+    )
+
+
+@query
+def get_sandbox(sandbox_id: str, *, run_id: UUID | None = None) -> Statement[Sandbox]:
+    """Return a sandbox: the row of this run, or the newest run's. Raises `NotFound`."""
+    parameters = {"sandbox_id": sandbox_id, "run_id": run_id}
+    return get(Sandbox, _SQL["get_sandbox"], _SANDBOX, sandbox_id, parameters)
+
+
+@query
+def update_sandbox_status(sandbox_id: str, status: SandboxStatus) -> Statement[list[Sandbox]]:
+    """Change the status of a sandbox in every run that uses it, and return the changed rows.
+
+    Rows that are stopped or failed stay as they are, and none goes back to creating. Raises
+    `NotFound`, `InvalidTransition` when no row allows the change, `InvalidPayload` for a status
+    that does not exist.
+    """
+    make = maker(Sandbox)
+    return Statement(
+        _SQL["update_sandbox_status"],
+        {"sandbox_id": sandbox_id, "status": status},
+        lambda rows: [make(row) for row in rows],
+        lambda: _refuse(sandbox_id),
+    )
+
+
+def _refuse(sandbox_id: str) -> Steps[NoReturn]:
+    sandbox = yield from get_sandbox.bind(sandbox_id)
+    raise InvalidTransition(_SANDBOX, sandbox_id, sandbox.status)

@@ -1,0 +1,197 @@
+"""Tool calls: written open before the tool runs, finished after."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import ClassVar, Final, Literal
+from uuid import UUID
+
+from pydantic import Field, JsonValue
+
+from . import _sql
+from ._json import encode, nullable
+from ._models import (
+    ChildId,
+    Created,
+    Finished,
+    Input,
+    Json,
+    JsonObject,
+    Key,
+    Page,
+    ParentsRunId,
+    Row,
+    child_of_run,
+    run_of_invocation,
+)
+from ._pages import page
+from ._query import Statement, Steps, query
+from ._statements import create, create_many, get, many, maker, transition
+from .ids import run_of
+from .runs import get_run
+
+_SQL: Final = _sql.load("tool_calls")
+_TOOL_CALL: Final = "tool call"
+
+ToolCallStatus = Literal["open", "completed", "failed", "denied", "unknown"]
+ToolCallOutcome = Literal["completed", "failed", "denied", "unknown"]
+
+
+class ToolCall(Row):
+    """One call of a tool. `unknown` says that nobody learnt its outcome."""
+
+    run_id: UUID
+    id: UUID
+    tenant_id: str
+    invocation_id: UUID
+    step_id: UUID | None
+    provider_call_id: str | None
+    name: str
+    arguments: JsonValue
+    status: ToolCallStatus
+    result: JsonValue
+    error: JsonValue
+    metadata: dict[str, JsonValue]
+    created_at: datetime
+    finished_at: datetime | None
+
+
+class NewToolCall(Input):
+    """A call to record: open before its tool runs, or with its outcome when it is over already."""
+
+    entity: ClassVar[str] = _TOOL_CALL
+
+    invocation_id: UUID
+    run_id: ParentsRunId = Field(default_factory=run_of_invocation)
+    id: ChildId = Field(default_factory=child_of_run)
+    step_id: ChildId | None = None
+    provider_call_id: Key | None = None
+    name: Key
+    arguments: Json = None
+    status: ToolCallStatus = "open"
+    result: Json = None
+    error: Json = None
+    metadata: JsonObject = Field(default_factory=dict)
+
+    def differences(self, row: Row) -> list[str]:
+        """Name the fields in which a stored call differs; what its finish changed is left out."""
+        changed = ("status", "result", "error") if self.status == "open" else ()
+        return [name for name in super().differences(row) if name not in changed]
+
+
+@query
+def create_tool_call(data: NewToolCall) -> Statement[Created]:
+    """Record a call of a tool.
+
+    Idempotent by the id of `data`. Raises `NotFound` when the invocation or the step does not
+    exist, `Conflict` when the id holds another content or the invocation has a call with the
+    same `provider_call_id`.
+    """
+    return create(
+        _SQL["create_tool_call"],
+        data,
+        NewToolCall,
+        stored=lambda: get_tool_call.bind(data.id),
+        parent=lambda: ("agent invocation", data.invocation_id),
+    )
+
+
+@query
+def create_tool_calls(data: Sequence[NewToolCall]) -> Statement[list[Created]]:
+    """Record any number of calls of one run in one statement, all or none.
+
+    Returns their keys in the order given. Idempotent as a whole: repeating the same calls
+    changes nothing. Raises `NotFound` when the run, an invocation or a step does not exist,
+    `Conflict` when an id holds another content, or when only some of the calls exist.
+    """
+    return create_many(_SQL["create_tool_calls"], data, NewToolCall, stored=find_tool_calls.bind)
+
+
+@query
+def get_tool_call(tool_call_id: UUID) -> Statement[ToolCall]:
+    """Return a call. Raises `NotFound`."""
+    parameters = {"run_id": run_of(tool_call_id), "tool_call_id": tool_call_id}
+    return get(ToolCall, _SQL["get_tool_call"], _TOOL_CALL, tool_call_id, parameters)
+
+
+@query
+def find_tool_calls(run_id: UUID, tool_call_ids: list[UUID]) -> Statement[list[ToolCall]]:
+    """Return those of a run's calls that have one of these ids, in no order."""
+    parameters = {"run_id": run_id, "tool_call_ids": tool_call_ids}
+    return many(ToolCall, _SQL["find_tool_calls"], parameters, prepare=False)
+
+
+@query
+def list_tool_calls(
+    run_id: UUID, *, invocation_id: UUID | None = None, cursor: str | None = None, page_size: int = 1000
+) -> Statement[Page[ToolCall]]:
+    """Return a page of a run's calls, or of one invocation's, oldest first."""
+    return page(
+        ToolCall,
+        _SQL["list_tool_calls"],
+        {"run_id": run_id, "invocation_id": invocation_id},
+        key={"after_created_at": "created_at", "after_id": "id"},
+        cursor=cursor,
+        page_size=page_size,
+    )
+
+
+@query
+def list_open_tool_calls(
+    run_id: UUID, *, cursor: str | None = None, page_size: int = 1000
+) -> Statement[Page[ToolCall]]:
+    """Return a page of a run's open calls, oldest first: those whose outcome nobody recorded."""
+    return page(
+        ToolCall,
+        _SQL["list_open_tool_calls"],
+        {"run_id": run_id},
+        key={"after_created_at": "created_at", "after_id": "id"},
+        cursor=cursor,
+        page_size=page_size,
+    )
+
+
+@query
+def finish_tool_call(
+    tool_call_id: UUID,
+    *,
+    status: ToolCallOutcome = "completed",
+    result: JsonValue = None,
+    error: JsonValue = None,
+) -> Statement[Finished]:
+    """Finish an open call with its outcome. Raises `NotFound` or `InvalidTransition`."""
+    return transition(
+        Finished,
+        _SQL["finish_tool_call"],
+        {
+            "run_id": run_of(tool_call_id),
+            "tool_call_id": tool_call_id,
+            "status": status,
+            "result": nullable(result, "result"),
+            "error": nullable(error, "error"),
+        },
+        _TOOL_CALL,
+        lambda: get_tool_call.bind(tool_call_id),
+    )
+
+
+@query
+def close_open_tool_calls(run_id: UUID, reason: JsonValue) -> Statement[list[Finished]]:
+    """Close a run's open calls as `unknown`, with the reason as their error, and return their keys.
+
+    A run whose worker died leaves calls open; a conversation cannot go on with them. Returns an
+    empty list when none is open. Raises `NotFound` when the run does not exist.
+    """
+    make = maker(Finished)
+
+    def none_open() -> Steps[list[Finished]]:
+        yield from get_run.bind(run_id)
+        return []
+
+    return Statement(
+        _SQL["close_open_tool_calls"],
+        {"run_id": run_id, "error": encode(reason, "reason")},
+        lambda rows: [make(row) for row in rows],
+        none_open,
+    )
