@@ -32,193 +32,177 @@ SELECT
     ARRAY(
         SELECT
             ROW(
-                run_id,
-                id,
-                tenant_id,
-                provider,
-                template,
-                status,
-                metadata,
-                created_at,
-                updated_at,
-                terminated_at
+                sandboxes.run_id,
+                sandboxes.id,
+                sandboxes.tenant_id,
+                sandboxes.provider,
+                sandboxes.template,
+                sandboxes.status,
+                sandboxes.metadata,
+                sandboxes.created_at,
+                sandboxes.updated_at,
+                sandboxes.terminated_at
             )
         FROM runstore.sandboxes
-        WHERE run_id = %(run_id)s
-        ORDER BY
-            created_at,
-            id
+        WHERE sandboxes.run_id = %(run_id)s
+        ORDER BY (sandboxes.created_at, sandboxes.id)
         LIMIT %(row_limit)s
     ) AS sandboxes,
     ARRAY(
         SELECT
             ROW(
-                run_id,
-                id,
-                tenant_id,
-                sandbox_id,
-                phase,
-                parent_snapshot_id,
-                size_bytes,
-                metadata,
-                created_at
+                snapshots.run_id,
+                snapshots.id,
+                snapshots.tenant_id,
+                snapshots.sandbox_id,
+                snapshots.phase,
+                snapshots.parent_snapshot_id,
+                snapshots.size_bytes,
+                snapshots.metadata,
+                snapshots.created_at
             )
         FROM runstore.snapshots
-        WHERE run_id = %(run_id)s
-        ORDER BY
-            created_at,
-            id
+        WHERE snapshots.run_id = %(run_id)s
+        ORDER BY (snapshots.created_at, snapshots.id)
         LIMIT %(row_limit)s
     ) AS snapshots,
     ARRAY(
         SELECT
             ROW(
-                run_id,
-                id,
-                tenant_id,
-                phase,
-                attempt,
-                status,
-                input,
-                output,
-                error,
-                metadata,
-                created_at,
-                finished_at
+                phase_results.run_id,
+                phase_results.id,
+                phase_results.tenant_id,
+                phase_results.phase,
+                phase_results.attempt,
+                phase_results.status,
+                phase_results.input,
+                phase_results.output,
+                phase_results.error,
+                phase_results.metadata,
+                phase_results.created_at,
+                phase_results.finished_at
             )
         FROM runstore.phase_results
-        WHERE run_id = %(run_id)s
-        ORDER BY
-            created_at,
-            id
+        WHERE phase_results.run_id = %(run_id)s
+        ORDER BY (phase_results.created_at, phase_results.id)
         LIMIT %(row_limit)s
     ) AS phase_results,
     ARRAY(
         SELECT
             ROW(
-                run_id,
-                id,
-                tenant_id,
-                phase_result_id,
-                parent_invocation_id,
-                agent,
-                provider,
-                model,
-                status,
-                input,
-                output,
-                finish_reason,
-                error,
-                input_tokens,
-                output_tokens,
-                cache_read_tokens,
-                cache_write_tokens,
-                reasoning_tokens,
-                cost_usd,
-                usage_raw,
-                trace_id,
-                span_id,
-                metadata,
-                created_at,
-                finished_at
+                agent_invocations.run_id,
+                agent_invocations.id,
+                agent_invocations.tenant_id,
+                agent_invocations.phase_result_id,
+                agent_invocations.parent_invocation_id,
+                agent_invocations.agent,
+                agent_invocations.provider,
+                agent_invocations.model,
+                agent_invocations.status,
+                agent_invocations.input,
+                agent_invocations.output,
+                agent_invocations.finish_reason,
+                agent_invocations.error,
+                agent_invocations.input_tokens,
+                agent_invocations.output_tokens,
+                agent_invocations.cache_read_tokens,
+                agent_invocations.cache_write_tokens,
+                agent_invocations.reasoning_tokens,
+                agent_invocations.cost_usd,
+                agent_invocations.usage_raw,
+                agent_invocations.trace_id,
+                agent_invocations.span_id,
+                agent_invocations.metadata,
+                agent_invocations.created_at,
+                agent_invocations.finished_at
             )
         FROM runstore.agent_invocations
-        WHERE run_id = %(run_id)s
-        ORDER BY
-            created_at,
-            id
+        WHERE agent_invocations.run_id = %(run_id)s
+        ORDER BY (agent_invocations.created_at, agent_invocations.id)
         LIMIT %(row_limit)s
     ) AS agent_invocations,
     ARRAY(
         SELECT
             ROW(
-                run_id,
-                id,
-                tenant_id,
-                invocation_id,
-                position,
-                kind,
-                content,
-                tokens,
-                metadata,
-                created_at,
-                finished_at
+                agent_steps.run_id,
+                agent_steps.id,
+                agent_steps.tenant_id,
+                agent_steps.invocation_id,
+                agent_steps.position,
+                agent_steps.kind,
+                agent_steps.content,
+                agent_steps.tokens,
+                agent_steps.metadata,
+                agent_steps.created_at,
+                agent_steps.finished_at
             )
         FROM runstore.agent_steps
-        WHERE run_id = %(run_id)s
-        ORDER BY
-            invocation_id,
-            position
+        WHERE agent_steps.run_id = %(run_id)s
+        ORDER BY (agent_steps.invocation_id, agent_steps.position)
         LIMIT %(row_limit)s
     ) AS agent_steps,
     ARRAY(
         SELECT
             ROW(
-                run_id,
-                id,
-                tenant_id,
-                invocation_id,
-                step_id,
-                provider_call_id,
-                name,
-                arguments,
-                status,
-                result,
-                error,
-                metadata,
-                created_at,
-                finished_at
+                tool_calls.run_id,
+                tool_calls.id,
+                tool_calls.tenant_id,
+                tool_calls.invocation_id,
+                tool_calls.step_id,
+                tool_calls.provider_call_id,
+                tool_calls.name,
+                tool_calls.arguments,
+                tool_calls.status,
+                tool_calls.result,
+                tool_calls.error,
+                tool_calls.metadata,
+                tool_calls.created_at,
+                tool_calls.finished_at
             )
         FROM runstore.tool_calls
-        WHERE run_id = %(run_id)s
-        ORDER BY
-            created_at,
-            id
+        WHERE tool_calls.run_id = %(run_id)s
+        ORDER BY (tool_calls.created_at, tool_calls.id)
         LIMIT %(row_limit)s
     ) AS tool_calls,
     ARRAY(
         SELECT
             ROW(
-                run_id,
-                id,
-                tenant_id,
-                phase,
-                kind,
-                content,
-                metadata,
-                created_at
+                memory_records.run_id,
+                memory_records.id,
+                memory_records.tenant_id,
+                memory_records.phase,
+                memory_records.kind,
+                memory_records.content,
+                memory_records.metadata,
+                memory_records.created_at
             )
         FROM runstore.memory_records
-        WHERE run_id = %(run_id)s
-        ORDER BY
-            created_at,
-            id
+        WHERE memory_records.run_id = %(run_id)s
+        ORDER BY (memory_records.created_at, memory_records.id)
         LIMIT %(row_limit)s
     ) AS memory_records,
     ARRAY(
         SELECT
             ROW(
-                run_id,
-                id,
-                tenant_id,
-                phase,
-                kind,
-                invocation_id,
-                tool_call_id,
-                request,
-                status,
-                response_data,
-                expires_at,
-                resolved_by,
-                metadata,
-                created_at,
-                resolved_at
+                cta_events.run_id,
+                cta_events.id,
+                cta_events.tenant_id,
+                cta_events.phase,
+                cta_events.kind,
+                cta_events.invocation_id,
+                cta_events.tool_call_id,
+                cta_events.request,
+                cta_events.status,
+                cta_events.response_data,
+                cta_events.expires_at,
+                cta_events.resolved_by,
+                cta_events.metadata,
+                cta_events.created_at,
+                cta_events.resolved_at
             )
         FROM runstore.cta_events
-        WHERE run_id = %(run_id)s
-        ORDER BY
-            created_at,
-            id
+        WHERE cta_events.run_id = %(run_id)s
+        ORDER BY (cta_events.created_at, cta_events.id)
         LIMIT %(row_limit)s
     ) AS cta_events
 FROM runstore.runs

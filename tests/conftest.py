@@ -6,7 +6,7 @@ import itertools
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import cast
@@ -39,7 +39,9 @@ def server() -> Iterator[Server]:
         yield server
 
 
-def apply_migrations(*, host: str, port: int, user: str, password: str, dbname: str, **_: object) -> None:
+def apply_migrations(
+    *, host: str, port: int, user: str, password: str, dbname: str, **_: object
+) -> None:
     # yoyo answers success when it finds no migrations.
     assert any(MIGRATIONS.glob("*.sql"))
     url = Server(host, port, user, password).yoyo_url(dbname)
@@ -47,13 +49,14 @@ def apply_migrations(*, host: str, port: int, user: str, password: str, dbname: 
     subprocess.run([*command, "--database", url, str(MIGRATIONS)], check=True)
 
 
-migrated = factories.postgresql_noproc(
+# The type of `load` names no parameters.
+migrated = factories.postgresql_noproc(  # pyright: ignore[reportUnknownMemberType]
     depends_on="server", dbname=next(NAMES), load=[apply_migrations]
 )
 
 
 @contextmanager
-def new_database(server: Server, template: str | None) -> Iterator[str]:
+def new_database(server: Server, template: str | None) -> Generator[str]:
     """Make a database that is dropped afterwards, with whatever connections it then has."""
     name = next(NAMES)
     with DatabaseJanitor(

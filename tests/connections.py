@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from typing import Any, Literal, LiteralString, ParamSpec, Protocol, TypeVar
 
@@ -50,7 +50,7 @@ class BlockingCaller:
             return cursor.fetchall() if cursor.description else []
 
     @contextmanager
-    def _savepoint(self) -> Iterator[None]:
+    def _savepoint(self) -> Generator[None]:
         if self._in_transaction:
             with self._conn.transaction():
                 yield
@@ -82,7 +82,7 @@ class AsyncioCaller:
         return self._runner.run(execute())
 
     @asynccontextmanager
-    async def _savepoint(self) -> AsyncIterator[None]:
+    async def _savepoint(self) -> AsyncGenerator[None]:
         if self._in_transaction:
             async with self._conn.transaction():
                 yield
@@ -91,7 +91,7 @@ class AsyncioCaller:
 
 
 @contextmanager
-def caller(kind: Kind, dsn: str, *, rolled_back: bool) -> Iterator[Caller]:
+def caller(kind: Kind, dsn: str, *, rolled_back: bool) -> Generator[Caller]:
     """Open a connection of this kind and call functions on it, for good or in a transaction."""
     make = _blocking_caller if kind == "blocking" else _asyncio_caller
     with make(dsn, rolled_back=rolled_back) as call:
@@ -99,7 +99,7 @@ def caller(kind: Kind, dsn: str, *, rolled_back: bool) -> Iterator[Caller]:
 
 
 @contextmanager
-def _blocking_caller(dsn: str, *, rolled_back: bool) -> Iterator[BlockingCaller]:
+def _blocking_caller(dsn: str, *, rolled_back: bool) -> Generator[BlockingCaller]:
     with psycopg.connect(dsn, autocommit=True) as conn:
         if rolled_back:
             with conn.transaction(force_rollback=True):
@@ -109,7 +109,7 @@ def _blocking_caller(dsn: str, *, rolled_back: bool) -> Iterator[BlockingCaller]
 
 
 @contextmanager
-def _asyncio_caller(dsn: str, *, rolled_back: bool) -> Iterator[AsyncioCaller]:
+def _asyncio_caller(dsn: str, *, rolled_back: bool) -> Generator[AsyncioCaller]:
     stack = AsyncExitStack()
 
     async def enter() -> AsyncConnection[TupleRow]:
@@ -126,7 +126,9 @@ def _asyncio_caller(dsn: str, *, rolled_back: bool) -> Iterator[AsyncioCaller]:
             runner.run(stack.aclose())
 
 
-def wait_until_blocked(observer: Connection[Any], backends: int = 1, *, seconds: float = 10) -> None:
+def wait_until_blocked(
+    observer: Connection[Any], backends: int = 1, *, seconds: float = 10
+) -> None:
     """Return once so many sessions on the observer's database wait for a lock.
 
     The observer must be outside a transaction: inside one the server repeats its first answer.

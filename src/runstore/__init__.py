@@ -75,7 +75,13 @@ from .runs import (
     list_runs,
     list_stalled_runs,
 )
-from .sandboxes import NewSandbox, Sandbox, create_sandbox_record, get_sandbox, update_sandbox_status
+from .sandboxes import (
+    NewSandbox,
+    Sandbox,
+    create_sandbox_record,
+    get_sandbox,
+    update_sandbox_status,
+)
 from .snapshots import NewSnapshot, Snapshot, create_snapshot_record, get_snapshot, list_snapshots
 from .tool_calls import (
     NewToolCall,

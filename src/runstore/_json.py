@@ -10,7 +10,6 @@ from typing import Final, cast
 import orjson
 import psycopg.adapt
 import psycopg.pq
-from psycopg.types import TypeInfo
 
 from .errors import InvalidPayload
 
@@ -31,7 +30,7 @@ class JsonDumper(psycopg.adapt.Dumper):
     """Sends `Json` in jsonb's binary format: a version byte and the text."""
 
     format = psycopg.pq.Format.BINARY
-    oid = cast(TypeInfo, psycopg.adapters.types["jsonb"]).oid
+    oid = psycopg.adapters.types["jsonb"].oid
 
     def dump(self, obj: Json) -> bytes:
         """Prefix the version that jsonb_recv expects."""
@@ -63,7 +62,9 @@ def nullable(value: object, path: str) -> Json | None:
 
 
 _STRICT: Final = (
-    orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_SUBCLASS
+    orjson.OPT_PASSTHROUGH_DATACLASS
+    | orjson.OPT_PASSTHROUGH_DATETIME
+    | orjson.OPT_PASSTHROUGH_SUBCLASS
 )
 
 
@@ -71,27 +72,32 @@ def check(value: object, path: str, depth: int = 0) -> None:
     """Walk a value and raise `InvalidPayload` for the first part of it that cannot be stored."""
     if depth > MAX_DEPTH:
         raise InvalidPayload(path, f"nests deeper than {MAX_DEPTH}")
-    if isinstance(value, str):
-        check_text(value, path)
-    elif isinstance(value, bool) or value is None:
-        pass
-    elif isinstance(value, int):
-        if not -(1 << 63) <= value < 1 << 64:
-            raise InvalidPayload(path, "is an integer beyond 64 bits")
-    elif isinstance(value, float):
-        if not math.isfinite(value):
-            raise InvalidPayload(path, "is not a finite number")
-    elif isinstance(value, Mapping):
+    if isinstance(value, Mapping):
         for key, item in cast("Mapping[object, object]", value).items():
             if not isinstance(key, str):
-                raise InvalidPayload(path, f"has a key that is not a string but {type(key).__name__}")
+                reason = f"has a key that is not a string but {type(key).__name__}"
+                raise InvalidPayload(path, reason)
             check_text(key, path, "has a key that")
             check(item, f"{path}.{key}", depth + 1)
     elif isinstance(value, list | tuple):
         for index, item in enumerate(cast("Sequence[object]", value)):
             check(item, f"{path}[{index}]", depth + 1)
+    elif isinstance(value, str):
+        check_text(value, path)
     else:
+        _check_scalar(value, path)
+
+
+def _check_scalar(value: object, path: str) -> None:
+    if value is None or isinstance(value, bool):
+        return
+    if isinstance(value, int):
+        if not -(1 << 63) <= value < 1 << 64:
+            raise InvalidPayload(path, "is an integer beyond 64 bits")
+    elif not isinstance(value, float):
         raise InvalidPayload(path, f"is a {type(value).__name__}, which JSON does not have")
+    elif not math.isfinite(value):
+        raise InvalidPayload(path, "is not a finite number")
 
 
 def check_text(value: str, path: str, subject: str = "") -> None:

@@ -111,6 +111,7 @@ ParentsRunId = Annotated[UUID, AfterValidator(_of_parents)]
 ChildId = Annotated[UUID, AfterValidator(_of_run)]
 """The id of something that belongs to the run of the field `run_id`, which stands before it."""
 
+
 class Input(BaseModel):
     """What a caller hands to a create or a finish: validated here, before anything is sent.
 

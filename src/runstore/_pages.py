@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final, TypeVar
 from uuid import UUID
@@ -41,13 +41,17 @@ def page(
     if not 1 <= page_size <= MAX_PAGE_SIZE:
         raise InvalidPayload("page_size", f"must be from 1 to {MAX_PAGE_SIZE}")
     fields = tuple(key.values())
-    start = dict.fromkeys(key) if cursor is None else dict(zip(key, _decode(model, fields, cursor), strict=True))
+    start = (
+        dict.fromkeys(key)
+        if cursor is None
+        else dict(zip(key, _decode(model, fields, cursor), strict=True))
+    )
     make = maker(model)
 
     def read(rows: Rows) -> Page[RowT]:
         items = [make(row) for row in rows[:page_size]]
-        last = items[-1].__dict__ if len(rows) > page_size else None
-        next_cursor = None if last is None else _encode([last[field] for field in fields])
+        more = len(rows) > page_size
+        next_cursor = _encode([items[-1].__dict__[field] for field in fields]) if more else None
         return Page[Any].model_construct(items=items, next_cursor=next_cursor)
 
     return Statement(sql, {**parameters, **start, "row_limit": page_size + 1}, read, prepare=False)
@@ -60,9 +64,10 @@ def _encode(values: list[UUID | datetime | int | str]) -> str:
 def _decode(model: type[Row], fields: tuple[str, ...], cursor: str) -> list[Any]:
     try:
         values = orjson.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
+        types: list[Any] = [model.model_fields[field].annotation for field in fields]
         return [
-            TypeAdapter[Any](model.model_fields[field].annotation).validate_python(value)
-            for field, value in zip(fields, values, strict=True)
+            TypeAdapter(type).validate_python(value)
+            for type, value in zip(types, values, strict=True)
         ]
     except (binascii.Error, ValueError, TypeError, ValidationError):
         raise InvalidPayload("cursor", "is not one that this list gave") from None

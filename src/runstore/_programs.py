@@ -11,7 +11,7 @@ import pwd
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -81,7 +81,7 @@ class Programs:
 
 
 @contextmanager
-def programs(bindir: Path, data_dir: Path | None = None) -> Iterator[Programs]:
+def programs(bindir: Path, data_dir: Path | None = None) -> Generator[Programs]:
     """Make the programs of `bindir` ready to run, on `data_dir` as its owner if it is in use."""
     # Not TMPDIR: it may be closed to other accounts, and longer than the path of a socket, which
     # has about 100 bytes, allows.

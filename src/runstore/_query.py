@@ -29,7 +29,7 @@ Steps = Generator["Statement[Any]", Any, R]
 
 
 @dataclass(frozen=True, slots=True)
-class Statement(Generic[R]):
+class Statement(Generic[R_co]):
     """One SQL statement, its parameters, and the reader of its rows.
 
     `absent` says what no row means: it may send further statements to find out, and
@@ -38,13 +38,13 @@ class Statement(Generic[R]):
 
     sql: Sql
     parameters: Mapping[str, Any]
-    read: Callable[[Rows], R]
-    absent: Callable[[], Steps[R]] | None = None
+    read: Callable[[Rows], R_co]
+    absent: Callable[[], Steps[R_co]] | None = None
     prepare: bool | None = True
 
-    def __iter__(self) -> Steps[R]:
+    def __iter__(self) -> Steps[R_co]:
         """Let an operation write `value = yield from statement`."""
-        result: R = yield self
+        result: R_co = yield self
         return result
 
 
@@ -59,18 +59,18 @@ class Function(Protocol[P, R_co]):
     ) -> Coroutine[Any, Any, R_co]: ...
 
 
-class Query(Function[P, R], Protocol[P, R]):
+class Query(Function[P, R_co], Protocol[P, R_co]):
     """A function that sends one statement."""
 
-    def bind(self, *args: P.args, **kwargs: P.kwargs) -> Statement[R]:
+    def bind(self, *args: P.args, **kwargs: P.kwargs) -> Statement[R_co]:
         """Return the statement that the call would send."""
         ...
 
 
-class Operation(Function[P, R], Protocol[P, R]):
+class Operation(Function[P, R_co], Protocol[P, R_co]):
     """A function that sends several statements in one transaction."""
 
-    def bind(self, *args: P.args, **kwargs: P.kwargs) -> Steps[R]:
+    def bind(self, *args: P.args, **kwargs: P.kwargs) -> Steps[R_co]:
         """Return the steps that the call would take."""
         ...
 
@@ -79,7 +79,9 @@ def query(define: Callable[P, Statement[R]]) -> Query[P, R]:
     """Make a function of a connection from the definition of one statement."""
 
     @functools.wraps(define)
-    def call(conn: Connection[Any] | AsyncConnection[Any], *args: P.args, **kwargs: P.kwargs) -> Any:
+    def call(
+        conn: Connection[Any] | AsyncConnection[Any], *args: P.args, **kwargs: P.kwargs
+    ) -> Any:
         statement = define(*args, **kwargs)
         if isinstance(conn, AsyncConnection):
             return _run_async(conn, statement)
@@ -92,7 +94,9 @@ def operation(define: Callable[P, Steps[R]]) -> Operation[P, R]:
     """Make a function of a connection from several statements, run in one transaction."""
 
     @functools.wraps(define)
-    def call(conn: Connection[Any] | AsyncConnection[Any], *args: P.args, **kwargs: P.kwargs) -> Any:
+    def call(
+        conn: Connection[Any] | AsyncConnection[Any], *args: P.args, **kwargs: P.kwargs
+    ) -> Any:
         steps = define(*args, **kwargs)
         if isinstance(conn, AsyncConnection):
             return _transact_async(conn, steps)
@@ -153,7 +157,7 @@ def _drive(conn: Connection[Any], steps: Steps[R]) -> R:
         while True:
             try:
                 result = _run(conn, statement)
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - whatever it is, the steps may answer it.
                 statement = steps.throw(error)
             else:
                 statement = steps.send(result)
@@ -167,7 +171,7 @@ async def _drive_async(conn: AsyncConnection[Any], steps: Steps[R]) -> R:
         while True:
             try:
                 result = await _run_async(conn, statement)
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - whatever it is, the steps may answer it.
                 statement = steps.throw(error)
             else:
                 statement = steps.send(result)

@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal, LiteralString, cast, get_args
+from typing import Any, Final, Literal, LiteralString, cast, get_args
 
 Kind = Literal["one", "maybe", "many", "value", "count"]
 
@@ -55,9 +55,11 @@ def parse(path: Path) -> Mapping[str, Sql]:
     queries: dict[str, Sql] = {}
     for name, kind, body in zip(parts[0::3], parts[1::3], parts[2::3], strict=True):
         if name in queries or kind not in get_args(Kind):
-            raise ValueError(f"{path.name}: the header of {name} is repeated, or its kind is unknown")
-        # The files ship with the package and hold no input of a user.
-        text = cast(LiteralString, f"-- name: {name}\n{body.strip().removesuffix(';')}")
+            raise ValueError(
+                f"{path.name}: the header of {name} is repeated, or its kind is unknown"
+            )
+        # Any, and so a LiteralString: the files ship with the package and hold no input.
+        text: Any = f"-- name: {name}\n{body.strip().removesuffix(';')}"
         queries[name] = Sql(name, cast(Kind, kind), text)
     return queries
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, TypeVar
+from typing import Any, Final, NoReturn, TypeVar
 from uuid import UUID
 
 from ._models import Created, Input, Row
@@ -19,17 +19,21 @@ _new: Final = object.__new__
 _set: Final = object.__setattr__
 
 
-@functools.cache
 def maker(model: type[RowT]) -> Callable[[tuple[Any, ...]], RowT]:
     """Return the function that makes a model of a row.
 
     It does not validate: the types and the order of a query's columns are proven against
     its model by the tests, and a row costs a third of what validation would.
     """
+    return _maker(model)
+
+
+@functools.cache
+def _maker(model: type[Any]) -> Callable[[tuple[Any, ...]], Any]:
     names = tuple(model.model_fields)
     given = set(names)
 
-    def make(row: tuple[Any, ...]) -> RowT:
+    def make(row: tuple[Any, ...]) -> Any:
         made = _new(model)
         _set(made, "__dict__", dict(zip(names, row, strict=True)))
         _set(made, "__pydantic_fields_set__", given)
@@ -61,14 +65,17 @@ def many(
     return Statement(sql, parameters, lambda rows: [make(row) for row in rows], prepare=prepare)
 
 
-def get(model: type[RowT], sql: Sql, entity: str, id: Any, parameters: Mapping[str, Any]) -> Statement[RowT]:
+def get(
+    model: type[RowT], sql: Sql, entity: str, id: Any, parameters: Mapping[str, Any]
+) -> Statement[RowT]:
     """Answer the row of an id, or raise `NotFound`."""
+    return one(model, sql, parameters, absent=lambda: not_found(entity, id))
 
-    def absent() -> Steps[RowT]:
-        raise NotFound(entity, id)
-        yield  # A generator that only raises.
 
-    return one(model, sql, parameters, absent=absent)
+def not_found(entity: str, id: UUID | str) -> Steps[NoReturn]:
+    """Raise `NotFound`, as what no row means."""
+    yield from ()
+    raise NotFound(entity, id)
 
 
 def create(
@@ -142,7 +149,9 @@ def create_many(
         for index, item in enumerate(data):
             row = found.get(columns["id"][index])
             if row is None:
-                raise Conflict(f"[{index}]: another {item.entity} of the batch exists already, but not this one")
+                raise Conflict(
+                    f"[{index}]: this {item.entity} is missing; others of its batch exist"
+                )
             refuse_differences(item, row, f"[{index}]: ")
         return [
             Created(**{name: row.__dict__[name] for name in Created.model_fields})

@@ -73,7 +73,9 @@ class AgentInvocation(Row):
 def _run_of_caller(data: dict[str, Any]) -> UUID:
     caller = data["phase_result_id"] or data["parent_invocation_id"]
     if caller is None:
-        raise InvalidPayload("run_id", "is needed where no phase_result_id and no parent_invocation_id is")
+        raise InvalidPayload(
+            "run_id", "is needed where no phase_result_id and no parent_invocation_id is"
+        )
     return run_of(caller)
 
 
@@ -140,7 +142,9 @@ def create_agent_invocation(data: NewAgentInvocation) -> Statement[Created]:
 def get_agent_invocation(invocation_id: UUID) -> Statement[AgentInvocation]:
     """Return an invocation. Raises `NotFound`."""
     parameters = {"run_id": run_of(invocation_id), "invocation_id": invocation_id}
-    return get(AgentInvocation, _SQL["get_agent_invocation"], _INVOCATION, invocation_id, parameters)
+    return get(
+        AgentInvocation, _SQL["get_agent_invocation"], _INVOCATION, invocation_id, parameters
+    )
 
 
 @query
@@ -164,7 +168,10 @@ def list_agent_invocations(
 
 @query
 def complete_agent_invocation(invocation_id: UUID, data: InvocationOutcome) -> Statement[Finished]:
-    """Give a running invocation its outcome, whatever it was. Raises `NotFound` or `InvalidTransition`."""
+    """Give a running invocation its outcome, whatever it was.
+
+    Raises `NotFound` or `InvalidTransition`.
+    """
     parameters = parameters_of(data, InvocationOutcome)
     parameters |= {"run_id": run_of(invocation_id), "invocation_id": invocation_id}
     return transition(

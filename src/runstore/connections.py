@@ -94,12 +94,7 @@ def open_pool(
         min_size=min_size,
         max_size=max_size,
         open=True,
-        **{
-            "configure": _use_orjson,
-            "check": ConnectionPool[Connection[Any]].check_connection,
-            **_POOL,
-            **(pool_settings or {}),
-        },
+        **_pool_settings(_use_orjson, ConnectionPool.check_connection, pool_settings),
     )
 
 
@@ -119,18 +114,23 @@ async def open_pool_async(
         min_size=min_size,
         max_size=max_size,
         open=False,
-        **{
-            "configure": _use_orjson_async,
-            "check": AsyncConnectionPool[AsyncConnection[Any]].check_connection,
-            **_POOL,
-            **(pool_settings or {}),
-        },
+        **_pool_settings(_use_orjson_async, AsyncConnectionPool.check_connection, pool_settings),
     )
     await pool.open()
     return pool
 
 
-_POOL: Final = {"max_idle": 300.0, "max_lifetime": 3600.0, "timeout": 30.0}
+def _pool_settings(
+    configure: object, check: object, overrides: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    ours = {
+        "configure": configure,
+        "check": check,
+        "max_idle": 300,
+        "max_lifetime": 3600,
+        "timeout": 30,
+    }
+    return {**ours, **(overrides or {})}
 
 
 def _use_orjson(conn: Connection[Any] | AsyncConnection[Any]) -> None:

@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.util import find_spec
@@ -94,7 +94,7 @@ def find_binaries() -> Path:
 
 
 @contextmanager
-def throwaway_server() -> Iterator[Server]:
+def throwaway_server() -> Generator[Server]:
     """Start an empty server whose data end with the block.
 
     It is fast because it never waits for the disk. When `RUNSTORE_TEST_DSN` names a running
@@ -115,7 +115,7 @@ def throwaway_server() -> Iterator[Server]:
 
 
 @contextmanager
-def persistent_server(data_dir: Path) -> Iterator[Server]:
+def persistent_server(data_dir: Path) -> Generator[Server]:
     """Start a durable server on a folder, which the first start fills.
 
     The folder holds a cluster, is empty, or does not exist yet. It belongs to the account that
@@ -188,7 +188,7 @@ def _initdb(postgres: Programs, data_dir: Path, *options: str) -> None:
 @contextmanager
 def _serve(
     postgres: Programs, data_dir: Path, settings: tuple[str, ...], stop_signal: signal.Signals
-) -> Iterator[Server]:
+) -> Generator[Server]:
     server = Server(
         str(postgres.folder), 5432, "postgres", data_dir=data_dir, bindir=postgres.bindir
     )

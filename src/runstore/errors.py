@@ -28,7 +28,9 @@ class NotFound(RunstoreError, LookupError):
     """
 
     def __init__(self, entity: str, id: UUID | str | None = None) -> None:
-        super().__init__(f"{entity} does not exist" if id is None else f"{entity} {id} does not exist")
+        super().__init__(
+            f"{entity} does not exist" if id is None else f"{entity} {id} does not exist"
+        )
         self.entity = entity
         self.id = id
 
@@ -107,7 +109,9 @@ def translate(error: Exception) -> RunstoreError | None:
         return _of_constraint(constraint, constraint.removeprefix(f"{table}_"))
     if isinstance(error, psycopg.DataError) and error.sqlstate is None:
         # psycopg's own: a NUL in a text, or a number that no type of PostgreSQL holds.
-        return InvalidPayload("parameter", "cannot be sent: a NUL character or a number out of range")
+        return InvalidPayload(
+            "parameter", "cannot be sent: a NUL character or a number out of range"
+        )
     return None
 
 

@@ -57,7 +57,11 @@ def new_run_id() -> UUID:
     """
     milliseconds, tick = divmod(_clock.next(), _TICKS)
     return UUID(
-        int=milliseconds << 80 | 0x7 << 76 | tick >> 14 << 64 | 0b10 << 62 | (tick & 0x3FFF) << _CHILD_BITS
+        int=milliseconds << 80
+        | 0x7 << 76
+        | tick >> 14 << 64
+        | 0b10 << 62
+        | (tick & 0x3FFF) << _CHILD_BITS
     )
 
 

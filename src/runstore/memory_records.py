@@ -64,7 +64,9 @@ def create_memory_record(data: NewMemoryRecord) -> Statement[Created]:
 def get_memory_record(memory_record_id: UUID) -> Statement[MemoryRecord]:
     """Return one memory. Raises `NotFound`."""
     parameters = {"run_id": run_of(memory_record_id), "memory_record_id": memory_record_id}
-    return get(MemoryRecord, _SQL["get_memory_record"], _MEMORY_RECORD, memory_record_id, parameters)
+    return get(
+        MemoryRecord, _SQL["get_memory_record"], _MEMORY_RECORD, memory_record_id, parameters
+    )
 
 
 @query

@@ -10,7 +10,18 @@ from pydantic import Field, JsonValue
 
 from . import _sql
 from ._json import nullable
-from ._models import ChildId, Created, Finished, Input, Json, JsonObject, Key, Row, RunId, child_of_run
+from ._models import (
+    ChildId,
+    Created,
+    Finished,
+    Input,
+    Json,
+    JsonObject,
+    Key,
+    Row,
+    RunId,
+    child_of_run,
+)
 from ._query import Statement, query
 from ._statements import create, get, many, transition
 from .ids import run_of
@@ -102,4 +113,6 @@ def fail_phase_result(
 
 def _finish(name: str, id: UUID, parameters: dict[str, Any]) -> Statement[Finished]:
     parameters |= {"run_id": run_of(id), "phase_result_id": id}
-    return transition(Finished, _SQL[name], parameters, _PHASE_RESULT, lambda: get_phase_result.bind(id))
+    return transition(
+        Finished, _SQL[name], parameters, _PHASE_RESULT, lambda: get_phase_result.bind(id)
+    )

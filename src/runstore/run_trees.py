@@ -8,12 +8,12 @@ from uuid import UUID
 
 from . import _sql
 from ._models import Row
-from ._query import Rows, Statement, Steps, query
-from ._statements import maker
+from ._query import Rows, Statement, query
+from ._statements import maker, not_found
 from .agent_invocations import AgentInvocation
 from .agent_steps import AgentStep
 from .cta_events import CtaEvent
-from .errors import InvalidPayload, NotFound
+from .errors import InvalidPayload
 from .memory_records import MemoryRecord
 from .phase_results import PhaseResult
 from .runs import Run
@@ -64,7 +64,7 @@ class RunTree(Row):
     truncated: list[str]
 
 
-_TABLES: Final = {
+_TABLES: Final[dict[str, type[Row]]] = {
     "sandboxes": Sandbox,
     "snapshots": Snapshot,
     "phase_results": PhaseResult,
@@ -88,15 +88,11 @@ def get_run_tree(run_id: UUID, *, max_rows: int = 10_000) -> Statement[RunTree]:
     if max_rows < 1:
         raise InvalidPayload("max_rows", "must be at least 1")
 
-    def absent() -> Steps[RunTree]:
-        raise NotFound("run", run_id)
-        yield  # A generator that only raises.
-
     return Statement(
         _SQL["get_run_tree"],
         {"run_id": run_id, "row_limit": max_rows + 1},
         lambda rows: _tree(rows, max_rows),
-        absent,
+        lambda: not_found("run", run_id),
         # Planned for the run at hand: a plan made once while the tables were empty would read
         # them whole for ever.
         prepare=False,

@@ -107,7 +107,9 @@ def get_run(run_id: UUID) -> Statement[Run]:
 
 
 @query
-def find_created_run(id: UUID, tenant_id: str | None, idempotency_key: str | None) -> Statement[Run | None]:
+def find_created_run(
+    id: UUID, tenant_id: str | None, idempotency_key: str | None
+) -> Statement[Run | None]:
     """Return the run that has this id, else the one that has this idempotency key, or None."""
     make = maker(Run)
     return Statement(
@@ -164,7 +166,9 @@ def heartbeat_run(run_id: UUID) -> Statement[Heartbeat]:
 
     Raises `NotFound`, or `InvalidTransition` when the run has ended: its worker should stop.
     """
-    return transition(Heartbeat, _SQL["heartbeat_run"], {"run_id": run_id}, _RUN, lambda: get_run.bind(run_id))
+    return transition(
+        Heartbeat, _SQL["heartbeat_run"], {"run_id": run_id}, _RUN, lambda: get_run.bind(run_id)
+    )
 
 
 @query

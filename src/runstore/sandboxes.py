@@ -60,7 +60,9 @@ def create_sandbox_record(data: NewSandbox) -> Statement[Sandbox]:
         Sandbox,
         _SQL["create_sandbox_record"],
         parameters_of(data, NewSandbox),
-        absent=lambda: same(data, get_sandbox.bind(data.id, run_id=data.run_id), ("run", data.run_id)),
+        absent=lambda: same(
+            data, get_sandbox.bind(data.id, run_id=data.run_id), ("run", data.run_id)
+        ),
     )
 
 

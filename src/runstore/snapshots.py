@@ -57,7 +57,9 @@ def create_snapshot_record(data: NewSnapshot) -> Statement[Snapshot]:
         Snapshot,
         _SQL["create_snapshot_record"],
         parameters_of(data, NewSnapshot),
-        absent=lambda: same(data, get_snapshot.bind(data.run_id, data.id), ("sandbox", data.sandbox_id)),
+        absent=lambda: same(
+            data, get_snapshot.bind(data.run_id, data.id), ("sandbox", data.sandbox_id)
+        ),
     )
 
 

@@ -27,7 +27,7 @@ from ._models import (
 )
 from ._pages import page
 from ._query import Statement, Steps, query
-from ._statements import create, create_many, get, many, maker, transition
+from ._statements import create, create_many, get, maker, many, transition
 from .ids import run_of
 from .runs import get_run
 
@@ -124,7 +124,11 @@ def find_tool_calls(run_id: UUID, tool_call_ids: list[UUID]) -> Statement[list[T
 
 @query
 def list_tool_calls(
-    run_id: UUID, *, invocation_id: UUID | None = None, cursor: str | None = None, page_size: int = 1000
+    run_id: UUID,
+    *,
+    invocation_id: UUID | None = None,
+    cursor: str | None = None,
+    page_size: int = 1000,
 ) -> Statement[Page[ToolCall]]:
     """Return a page of a run's calls, or of one invocation's, oldest first."""
     return page(

@@ -8,12 +8,13 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from importlib.util import find_spec
 from pathlib import Path
 
 import psycopg
 import pytest
+from psycopg.rows import TupleRow
 
 from runstore.embedded import Server, persistent_server, throwaway_server
 
@@ -69,6 +70,13 @@ def add_row(server: Server) -> int:
         return len(conn.execute("SELECT FROM visits").fetchall())
 
 
+def sessions_at_work(observer: psycopg.Connection[TupleRow]) -> int:
+    """Count the sessions that are in a statement, the observer's among them."""
+    return observer.execute(
+        "SELECT FROM pg_stat_activity WHERE state = 'active' AND backend_type = 'client backend'"
+    ).rowcount
+
+
 def test_a_throwaway_server_ends_with_its_block() -> None:
     with throwaway_server() as server:
         pid = postmaster(server)
@@ -118,14 +126,23 @@ def test_a_persistent_server_keeps_its_rows(folder: Path) -> None:
         assert not (folder / "new" / "data" / "postmaster.pid").exists()
 
 
+def compute(dsn: str) -> None:
+    # The session may learn of the crash before it has its answer.
+    with suppress(psycopg.OperationalError), psycopg.connect(dsn) as conn:
+        conn.execute("SELECT sum(n) FROM generate_series(1, 5000000) AS n")
+
+
 def test_a_persistent_server_recovers_from_a_crash(folder: Path) -> None:
-    with persistent_server(folder / "data") as server:
-        # A session that is still there when its server dies keeps the memory for a moment.
-        with psycopg.connect(server.dsn("postgres")):
-            assert add_row(server) == 1
-            os.kill(postmaster(server), signal.SIGKILL)
-            with persistent_server(folder / "data") as again:
-                assert add_row(again) == 2
+    with persistent_server(folder / "data") as server, ThreadPoolExecutor() as pool:
+        assert add_row(server) == 1
+        # A session that computes does not notice the crash, and keeps the memory of the dead.
+        pool.submit(compute, server.dsn("postgres"))
+        with psycopg.connect(server.dsn("postgres"), autocommit=True) as observer:
+            wait_until(lambda: sessions_at_work(observer) == 2)
+        os.kill(postmaster(server), signal.SIGKILL)
+
+        with persistent_server(folder / "data") as again:
+            assert add_row(again) == 2
 
 
 def test_a_folder_in_use_is_refused(folder: Path) -> None:

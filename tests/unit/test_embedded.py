@@ -60,10 +60,14 @@ def make_binaries(folder: Path, *names: str) -> Path:
 
 @pytest.fixture
 def nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No wheel, nothing on the PATH, no choice by the user."""
+    """Leave no wheel, nothing on the PATH and no choice by the user."""
+
+    def find_nothing(name: str) -> None:
+        pass
+
     monkeypatch.delenv("RUNSTORE_PG_BINDIR", raising=False)
     monkeypatch.setenv("PATH", "")
-    monkeypatch.setattr(embedded, "find_spec", lambda _: None)
+    monkeypatch.setattr(embedded, "find_spec", find_nothing)
 
 
 def test_the_environment_decides_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
