@@ -5,7 +5,7 @@
 
 -- name: create_feature_run :one
 -- Insert a running feature run with its head and its first event.
--- No row: its id or its idempotency key is taken.
+-- No row: its id or its idempotency key is taken, or another exclusive run of its thread is active.
 WITH run AS (
     INSERT INTO runstore.runs (
         id,
@@ -17,6 +17,7 @@ WITH run AS (
         phase,
         status,
         input,
+        exclusive,
         idempotency_key,
         parent_run_id,
         trace_id,
@@ -33,6 +34,7 @@ WITH run AS (
         %(phase)s,
         'running',
         %(input)s,
+        %(exclusive)s,
         %(idempotency_key)s,
         %(parent_run_id)s,
         %(trace_id)s,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any, ClassVar, Generic, TypeVar
+from typing import Annotated, Any, ClassVar, Generic, Literal, TypeVar
 from uuid import UUID
 
 from pydantic import (
@@ -22,6 +22,10 @@ from .errors import InvalidPayload
 from .ids import new_child_id, run_of
 
 ItemT = TypeVar("ItemT")
+
+
+RunKind = Literal["feature", "chat"]
+RunStatus = Literal["pending", "running", "completed", "failed", "cancelled"]
 
 
 class Row(BaseModel):

@@ -69,7 +69,13 @@ class Programs:
         copies = self.folder / "programs"
         prefix = self.bindir.parent
         package = prefix.parent
-        shutil.copytree(prefix, copies / package.name / prefix.name, symlinks=True)
+        shutil.copytree(
+            prefix,
+            copies / package.name / prefix.name,
+            symlinks=True,
+            # Headers are half of the files, and no server reads them.
+            ignore=shutil.ignore_patterns("include"),
+        )
         # The wheel's programs look for these libraries in the folder beside their package.
         libraries = package.with_name(f"{package.name}.libs")
         if libraries.is_dir():

@@ -15,10 +15,11 @@ from typing import Any, Generic, ParamSpec, Protocol, TypeVar, cast, overload
 
 import psycopg
 from psycopg import AsyncConnection, Connection
+from psycopg.pq import TransactionStatus
 
 from ._cursors import keep, take, take_async
 from ._sql import Sql
-from .errors import translate
+from .errors import RunstoreError, translate
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -33,13 +34,16 @@ class Statement(Generic[R_co]):
     """One SQL statement, its parameters, and the reader of its rows.
 
     `absent` says what no row means: it may send further statements to find out, and
-    answers or raises. Without it no row is read like any other answer.
+    answers or raises. Without it no row is read like any other answer. `refused` says the
+    same of an error that has a name; the statement then runs in a savepoint when a
+    transaction is open, so that its failure does not end the caller's transaction.
     """
 
     sql: Sql
     parameters: Mapping[str, Any]
     read: Callable[[Rows], R_co]
     absent: Callable[[], Steps[R_co]] | None = None
+    refused: Callable[[RunstoreError], Steps[R_co]] | None = None
     prepare: bool | None = True
 
     def __iter__(self) -> Steps[R_co]:
@@ -138,17 +142,55 @@ async def _send_async(conn: AsyncConnection[Any], statement: Statement[Any]) -> 
 
 
 def _run(conn: Connection[Any], statement: Statement[R]) -> R:
-    rows = _send(conn, statement)
+    if statement.refused is None:
+        rows = _send(conn, statement)
+    else:
+        try:
+            rows = _try(conn, statement)
+        except RunstoreError as error:
+            return _drive(conn, statement.refused(error))
     if not rows and statement.absent is not None:
         return _drive(conn, statement.absent())
     return statement.read(rows)
 
 
 async def _run_async(conn: AsyncConnection[Any], statement: Statement[R]) -> R:
-    rows = await _send_async(conn, statement)
+    if statement.refused is None:
+        rows = await _send_async(conn, statement)
+    else:
+        try:
+            rows = await _try_async(conn, statement)
+        except RunstoreError as error:
+            return await _drive_async(conn, statement.refused(error))
     if not rows and statement.absent is not None:
         return await _drive_async(conn, statement.absent())
     return statement.read(rows)
+
+
+def _try(conn: Connection[Any], statement: Statement[Any]) -> Rows:
+    if conn.info.transaction_status is TransactionStatus.INTRANS:
+        with conn.transaction():
+            return _send(conn, statement)
+    try:
+        return _send(conn, statement)
+    except RunstoreError:
+        # Without autocommit the statement has opened the transaction, and is all that is in it.
+        if not conn.autocommit:
+            conn.rollback()
+        raise
+
+
+async def _try_async(conn: AsyncConnection[Any], statement: Statement[Any]) -> Rows:
+    if conn.info.transaction_status is TransactionStatus.INTRANS:
+        async with conn.transaction():
+            return await _send_async(conn, statement)
+    try:
+        return await _send_async(conn, statement)
+    except RunstoreError:
+        # Without autocommit the statement has opened the transaction, and is all that is in it.
+        if not conn.autocommit:
+            await conn.rollback()
+        raise
 
 
 def _drive(conn: Connection[Any], steps: Steps[R]) -> R:

@@ -54,7 +54,7 @@ def one(
 ) -> Statement[RowT]:
     """Answer exactly one row; `absent` says what none means."""
     make = maker(model)
-    return Statement(sql, parameters, lambda rows: make(rows[0]), absent, prepare)
+    return Statement(sql, parameters, lambda rows: make(rows[0]), absent, prepare=prepare)
 
 
 def many(

@@ -56,6 +56,19 @@ class Conflict(RunstoreError):
         self.constraint = constraint
 
 
+class StaleWrite(RunstoreError):
+    """Somebody else has written in the meantime.
+
+    `what` names the number that was compared, `expected` and `found` are its values.
+    """
+
+    def __init__(self, what: str, expected: int, found: int) -> None:
+        super().__init__(f"{what} is {found}, not {expected} as expected")
+        self.what = what
+        self.expected = expected
+        self.found = found
+
+
 class InvalidPayload(RunstoreError, ValueError):
     """A value cannot be stored.
 
@@ -78,6 +91,7 @@ class TransactionAborted(RunstoreError):
 FOREIGN_KEYS: Final = {
     "run_heads_run_id_fkey": "run",
     "run_events_run_id_fkey": "run",
+    "run_segments_run_id_fkey": "run",
     "sandboxes_run_id_fkey": "run",
     "snapshots_run_id_sandbox_id_fkey": "sandbox",
     "snapshots_run_id_parent_snapshot_id_fkey": "parent snapshot",
@@ -92,6 +106,12 @@ FOREIGN_KEYS: Final = {
     "cta_events_run_id_fkey": "run",
     "cta_events_run_id_invocation_id_fkey": "agent invocation",
     "cta_events_run_id_tool_call_id_fkey": "tool call",
+}
+
+
+# Foreign keys whose rows are written together with what they point at: what fails is a delete.
+RESTRICTING_KEYS: Final = {
+    "run_segments_source_run_id_fkey": "a fork reads events of this run",
 }
 
 
@@ -119,6 +139,8 @@ def _of_constraint(name: str, suffix: str) -> RunstoreError | None:
     columns, _, kind = suffix.rpartition("_")
     if kind == "check":
         return InvalidPayload(columns, f"is refused by the constraint {name}")
+    if name in RESTRICTING_KEYS:
+        return Conflict(RESTRICTING_KEYS[name], constraint=name)
     if kind == "fkey":
         return NotFound(FOREIGN_KEYS.get(name, name))
     if kind in ("key", "pkey"):

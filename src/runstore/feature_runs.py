@@ -11,9 +11,9 @@ from . import _sql
 from ._json import check_text, nullable
 from ._models import Key
 from ._query import Statement, Steps, query
-from ._statements import one, parameters_of, refuse_differences
+from ._statements import one, parameters_of
 from .errors import InvalidTransition, NotFound
-from .runs import NewRun, Run, RunState, find_created_run, get_run
+from .runs import NewRun, Run, RunState, existing_run, get_run
 
 _SQL: Final = _sql.load("feature_runs")
 _FEATURE_RUN: Final = "feature run"
@@ -23,7 +23,10 @@ class NewFeatureRun(NewRun):
     """A feature run to create. `phase` is the phase in which it starts, if any."""
 
     entity: ClassVar[str] = _FEATURE_RUN
+    changing_fields: ClassVar[frozenset[str]] = frozenset({"phase"})
+    optional_fields: ClassVar[frozenset[str]] = frozenset({"tenant_id"})
 
+    tenant_id: Key | None = None
     name: Key
     phase: Key | None = None
 
@@ -33,19 +36,15 @@ def create_feature_run(data: NewFeatureRun) -> Statement[Run]:
     """Create a running feature run and write its event `run.started`.
 
     Idempotent by the id of `data`, and by its idempotency key when it has one: a repeated
-    create answers the run that is there. Raises `Conflict` when that one differs.
+    create answers the run that is there. Raises `Conflict` when that one differs, or when
+    another exclusive run of the thread is active.
     """
-    parameters = parameters_of(data, NewFeatureRun)
-    return one(Run, _SQL["create_feature_run"], parameters, absent=lambda: _existing(data))
-
-
-def _existing(data: NewFeatureRun) -> Steps[Run]:
-    run = yield from find_created_run.bind(data.id, data.tenant_id, data.idempotency_key)
-    if run is None:
-        # Whoever stood in the way has been deleted since.
-        raise NotFound(_FEATURE_RUN, data.id)
-    refuse_differences(data, run)
-    return run
+    return one(
+        Run,
+        _SQL["create_feature_run"],
+        parameters_of(data, NewFeatureRun),
+        absent=lambda: existing_run(data, "feature", data.tenant_id),
+    )
 
 
 @query

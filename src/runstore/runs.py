@@ -1,26 +1,27 @@
-"""Runs of either kind: what they share, and finding them."""
+"""Runs of either kind: what they share, finding them, and the life of chat runs."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Any, ClassVar, Final, Literal
+from typing import Any, ClassVar, Final, Self
 from uuid import UUID
 
-from pydantic import Field, JsonValue
+from pydantic import Field, JsonValue, model_validator
 
 from . import _sql
 from ._json import nullable
-from ._models import Input, Json, JsonObject, Key, Page, Row, RunId
+from ._models import Input, Json, JsonObject, Key, Page, Row, RunId, RunKind, RunStatus
 from ._pages import page
-from ._query import Statement, query
-from ._statements import get, maker, transition
+from ._query import Statement, Steps, query
+from ._statements import get, maker, one, parameters_of, refuse_differences, transition
+from .errors import Conflict, InvalidPayload, InvalidTransition
 from .ids import new_run_id
+from .run_events import NewRunEvent, event_columns, get_run_head
 
 _SQL: Final = _sql.load("runs")
 _RUN: Final = "run"
-
-RunKind = Literal["feature", "chat"]
-RunStatus = Literal["pending", "running", "completed", "failed", "cancelled"]
+_EXCLUSIVE: Final = "runs_tenant_id_thread_id_key"
 
 
 class Run(Row):
@@ -82,41 +83,103 @@ class StalledRun(Row):
     heartbeat_at: datetime
 
 
+class DeletedRun(Row):
+    """The id of a run that is no more."""
+
+    id: UUID
+
+
 class NewRun(Input):
-    """What new runs of either kind have in common."""
+    """What all new runs have in common.
+
+    `exclusive` allows one active exclusive run per thread at a time. `idempotency_key` is the
+    caller's own, unique per tenant: who creates with it a second time gets the first one's run.
+    """
 
     entity: ClassVar[str] = _RUN
-    changing_fields: ClassVar[frozenset[str]] = frozenset({"phase"})
-    optional_fields: ClassVar[frozenset[str]] = frozenset({"tenant_id"})
 
     id: RunId = Field(default_factory=new_run_id)
-    tenant_id: Key | None = None
     thread_id: Key | None = None
     subject_id: Key | None = None
     input: Json = None
+    exclusive: bool = False
     idempotency_key: Key | None = None
     parent_run_id: RunId | None = None
     trace_id: Key | None = None
     metadata: JsonObject = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _exclusive_in_thread(self) -> Self:
+        if self.exclusive and self.thread_id is None:
+            raise InvalidPayload("exclusive", "needs a thread_id")
+        return self
+
+
+class NewChatRun(NewRun):
+    """A chat run to create. A `tenant_id` that is None is the transaction's own."""
+
+    optional_fields: ClassVar[frozenset[str]] = frozenset({"tenant_id"})
+
+    tenant_id: Key | None = None
+    name: Key | None = None
+
+
+@query
+def create_run(data: NewChatRun) -> Statement[Run]:
+    """Create a pending chat run.
+
+    Idempotent by the id of `data`, and by its idempotency key when it has one: a repeated
+    create answers the run that is there. Raises `Conflict` when that one differs, or when
+    another exclusive run of the thread is active.
+    """
+    parameters = parameters_of(data, NewChatRun)
+    return one(
+        Run,
+        _SQL["create_run"],
+        parameters,
+        absent=lambda: existing_run(data, "chat", data.tenant_id),
+    )
+
+
+@query
+def find_created_run(data: NewRun, tenant_id: str | None) -> Statement[Run | None]:
+    """Return the run that stands in the way of creating this one, or None.
+
+    The run that has its id, else the one that has its idempotency key, else the active
+    exclusive run of its thread.
+    """
+    make = maker(Run)
+    parameters = {
+        "id": data.id,
+        "tenant_id": tenant_id,
+        "idempotency_key": data.idempotency_key,
+        "exclusive": data.exclusive,
+        "thread_id": data.thread_id,
+    }
+    return Statement(
+        _SQL["find_created_run"], parameters, lambda rows: make(rows[0]) if rows else None
+    )
+
+
+def existing_run(data: NewRun, kind: RunKind, tenant_id: str | None) -> Steps[Run]:
+    """Answer the run that stood in the way of a create, when it is the same."""
+    run = yield from find_created_run.bind(data, tenant_id)
+    if run is None:
+        # Whoever stood in the way has been deleted or has ended since; the caller may repeat.
+        raise Conflict("another run stood in the way and is gone")
+    same_key = data.idempotency_key is not None and run.idempotency_key == data.idempotency_key
+    if run.id != data.id and not same_key:
+        raise Conflict(f"run {run.id} is active in the thread", constraint=_EXCLUSIVE)
+    if run.kind != kind:
+        raise Conflict(f"run {run.id} exists with another kind")
+    refuse_differences(data, run)
+    return run
 
 
 @query
 def get_run(run_id: UUID) -> Statement[Run]:
     """Return a run. Raises `NotFound`."""
     return get(Run, _SQL["get_run"], _RUN, run_id, {"run_id": run_id})
-
-
-@query
-def find_created_run(
-    id: UUID, tenant_id: str | None, idempotency_key: str | None
-) -> Statement[Run | None]:
-    """Return the run that has this id, else the one that has this idempotency key, or None."""
-    make = maker(Run)
-    return Statement(
-        _SQL["find_created_run"],
-        {"id": id, "tenant_id": tenant_id, "idempotency_key": idempotency_key},
-        lambda rows: make(rows[0]) if rows else None,
-    )
 
 
 @query
@@ -150,14 +213,95 @@ def list_runs(
 
 
 @query
-def cancel_run(run_id: UUID, *, error: JsonValue = None) -> Statement[RunState]:
-    """Cancel a run that has not ended, whatever its kind; `error` says why.
+def start_run(run_id: UUID) -> Statement[RunState]:
+    """Start a pending run and write its event `run.started`.
 
-    Writes the event `run.cancelled`. Locks the run's head. Raises `NotFound` or
+    Locks the run's head. Raises `NotFound` or `InvalidTransition`.
+    """
+    return _change("start_run", run_id, {})
+
+
+@query
+def complete_run(
+    run_id: UUID, *, output: JsonValue = None, events: Sequence[NewRunEvent] = ()
+) -> Statement[RunState]:
+    """Complete a run, of either kind, together with its last events.
+
+    `events` and then `run.completed` are appended; they and the status commit together. Locks
+    the run's head. Raises `NotFound` or `InvalidTransition`.
+    """
+    return _change("complete_run", run_id, {"output": nullable(output, "output")}, events)
+
+
+@query
+def fail_run(
+    run_id: UUID,
+    *,
+    error: JsonValue,
+    output: JsonValue = None,
+    events: Sequence[NewRunEvent] = (),
+) -> Statement[RunState]:
+    """Fail a run, of either kind, together with its last events; `error` says why.
+
+    `events` and then `run.failed` are appended; they and the status commit together. `output`
+    is what the run had made by then. Locks the run's head. Raises `NotFound` or
     `InvalidTransition`.
     """
-    parameters = {"run_id": run_id, "error": nullable(error, "error")}
-    return transition(RunState, _SQL["cancel_run"], parameters, _RUN, lambda: get_run.bind(run_id))
+    parameters = {"error": nullable(error, "error"), "output": nullable(output, "output")}
+    return _change("fail_run", run_id, parameters, events)
+
+
+@query
+def cancel_run(
+    run_id: UUID, *, error: JsonValue = None, events: Sequence[NewRunEvent] = ()
+) -> Statement[RunState]:
+    """Cancel a run, of either kind, together with its last events; `error` says why.
+
+    `events` and then `run.cancelled` are appended; they and the status commit together. Locks
+    the run's head. Raises `NotFound` or `InvalidTransition`.
+    """
+    return _change("cancel_run", run_id, {"error": nullable(error, "error")}, events)
+
+
+def _change(
+    name: str,
+    run_id: UUID,
+    parameters: dict[str, Any],
+    events: Sequence[NewRunEvent] | None = None,
+) -> Statement[RunState]:
+    parameters["run_id"] = run_id
+    if events is not None:
+        parameters |= event_columns(events)
+    return transition(RunState, _SQL[name], parameters, _RUN, lambda: get_run.bind(run_id))
+
+
+@query
+def request_cancel(run_id: UUID) -> Statement[RunState]:
+    """Ask a run to stop and write its event `run.cancel_requested`; the run decides when it does.
+
+    `get_run` and `heartbeat_run` show the request. Asking again changes nothing and succeeds.
+    Locks the run's head. Raises `NotFound`, or `InvalidTransition` when the run has ended.
+    """
+    return one(
+        RunState,
+        _SQL["request_cancel"],
+        {"run_id": run_id},
+        absent=lambda: _requested(run_id),
+    )
+
+
+def _requested(run_id: UUID) -> Steps[RunState]:
+    run = yield from get_run.bind(run_id)
+    if run.finished_at is not None:
+        raise InvalidTransition(_RUN, run_id, run.status)
+    head = yield from get_run_head.bind(run_id)
+    return RunState(
+        id=run.id,
+        status=run.status,
+        phase=run.phase,
+        last_seq=head.last_seq,
+        updated_at=run.updated_at,
+    )
 
 
 @query
@@ -191,4 +335,16 @@ def list_stalled_runs(
         key={"after_heartbeat_at": "heartbeat_at", "after_id": "id"},
         cursor=cursor,
         page_size=page_size,
+    )
+
+
+@query
+def delete_run(run_id: UUID) -> Statement[DeletedRun]:
+    """Delete a run that has ended, with all that hangs off it. Nothing of it is left.
+
+    Raises `NotFound`, `InvalidTransition` when the run is active, `Conflict` when a fork
+    still reads events of it: delete the forks first.
+    """
+    return transition(
+        DeletedRun, _SQL["delete_run"], {"run_id": run_id}, _RUN, lambda: get_run.bind(run_id)
     )

@@ -1,0 +1,143 @@
+-- Run events: the log of a run, append-only. An append takes its numbers from the run's head under
+-- its row lock, so they start at 1, have no gap and no double, and become visible in order.
+
+-- name: append_run_events :one
+-- Append events to a run that has not ended. No row: it does not exist, has ended, or its last
+-- event is not the expected one.
+WITH head AS (
+    UPDATE runstore.run_heads
+    SET
+        last_seq = last_seq + cardinality(%(types)b::text[]),
+        heartbeat_at = (SELECT clock_timestamp())
+    WHERE run_id = %(run_id)s
+        AND NOT closed
+        AND (%(expected_seq)s::bigint IS NULL OR last_seq = %(expected_seq)s)
+    RETURNING
+        run_id,
+        last_seq,
+        last_seq - cardinality(%(types)b::text[]) AS base_seq
+),
+
+event AS (
+    INSERT INTO runstore.run_events (run_id, seq, type, payload, append_id)
+    SELECT
+        head.run_id,
+        head.base_seq + given.place,
+        given.type,
+        given.payload,
+        CASE WHEN given.place = 1 THEN %(append_id)s::uuid END
+    FROM head
+    CROSS JOIN
+        unnest(%(types)b::text[], %(payloads)b::jsonb[]) WITH ORDINALITY
+            AS given (type, payload, place)
+)
+
+SELECT
+    head.run_id,
+    head.last_seq
+FROM head;
+
+-- name: find_appended_events :many
+-- Find the events of an earlier append, by its id and their number.
+SELECT
+    run_events.seq,
+    run_events.type,
+    run_events.payload,
+    run_events.created_at
+FROM runstore.run_events AS first_event
+INNER JOIN runstore.run_events ON first_event.run_id = run_events.run_id
+WHERE first_event.run_id = %(run_id)s
+    AND first_event.append_id = %(append_id)s
+    AND run_events.run_id = %(run_id)s
+    AND run_events.seq >= first_event.seq
+    AND run_events.seq < first_event.seq + %(event_count)s
+ORDER BY run_events.seq;
+
+-- name: get_run_head :one
+-- Read how far a run's log goes and whether it has ended: the cheap question of a tail.
+SELECT
+    run_heads.run_id,
+    runs.status,
+    run_heads.last_seq,
+    run_heads.closed,
+    run_heads.heartbeat_at
+FROM runstore.run_heads
+INNER JOIN runstore.runs ON run_heads.run_id = runs.id
+WHERE run_heads.run_id = %(run_id)s
+    AND runs.id = %(run_id)s;
+
+-- name: read_run_events :many
+-- Read a page of a run's log, the prefix that a fork shares included, with the run's status of the
+-- same snapshot: one row for each event, or a single one without an event.
+-- It is planned each time: a plan made while the table was empty would read all of it for ever.
+WITH shared AS (
+    SELECT
+        event.seq,
+        event.type,
+        event.payload,
+        event.created_at
+    FROM runstore.run_segments
+    INNER JOIN LATERAL (
+        SELECT
+            run_events.seq,
+            run_events.type,
+            run_events.payload,
+            run_events.created_at
+        FROM runstore.run_events
+        WHERE run_events.run_id = run_segments.source_run_id
+            AND run_events.seq > %(after)s
+            AND run_events.seq BETWEEN run_segments.from_seq AND run_segments.to_seq
+        ORDER BY run_events.seq
+        LIMIT %(page_size)s
+    ) AS event ON true
+    WHERE run_segments.run_id = %(run_id)s
+        AND run_segments.to_seq > %(after)s
+    ORDER BY event.seq
+    LIMIT %(page_size)s
+),
+
+own AS (
+    SELECT
+        seq,
+        type,
+        payload,
+        created_at
+    FROM runstore.run_events
+    WHERE run_id = %(run_id)s
+        AND seq > %(after)s
+    ORDER BY seq
+    LIMIT %(page_size)s
+),
+
+event AS (
+    SELECT
+        seq,
+        type,
+        payload,
+        created_at
+    FROM shared
+    UNION ALL
+    SELECT
+        seq,
+        type,
+        payload,
+        created_at
+    FROM own
+    ORDER BY seq
+    LIMIT %(page_size)s
+)
+
+SELECT
+    runs.id AS run_id,
+    runs.status,
+    run_heads.last_seq,
+    event.seq,
+    event.type,
+    event.payload,
+    event.created_at
+FROM runstore.runs
+INNER JOIN runstore.run_heads ON runs.id = run_heads.run_id
+LEFT JOIN event ON true
+WHERE runs.id = %(run_id)s
+    AND run_heads.run_id = %(run_id)s
+ORDER BY event.seq;

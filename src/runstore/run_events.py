@@ -1,0 +1,202 @@
+"""Run events: the log of a run, which replays and resumes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, ClassVar, Final
+from uuid import UUID
+
+from pydantic import Field, JsonValue
+
+from . import _sql
+from ._json import encode
+from ._models import Input, Key, Row, RunStatus
+from ._query import Rows, Statement, Steps, query
+from ._statements import get, maker, many, not_found
+from .errors import Conflict, InvalidPayload, InvalidTransition, RunstoreError, StaleWrite
+
+_SQL: Final = _sql.load("run_events")
+
+MAX_EVENTS: Final = 10_000
+MAX_PAGE_SIZE: Final = 10_000
+
+_APPEND_KEY: Final = "run_events_run_id_append_id_key"
+
+
+class RunEvent(Row):
+    """One event of a run. `seq` starts at 1 and has no gap; it says the order of commits."""
+
+    seq: int
+    type: str
+    payload: JsonValue
+    created_at: datetime
+
+
+class EventPage(Row):
+    """Some events of a run, with the run's status and its last number in the same snapshot.
+
+    Who has read up to `last_seq` of a run in a final status has read all of it.
+    """
+
+    run_id: UUID
+    status: RunStatus
+    last_seq: int
+    events: list[RunEvent]
+
+
+class RunHead(Row):
+    """How far a run's log goes, and whether it has ended."""
+
+    run_id: UUID
+    status: RunStatus
+    last_seq: int
+    closed: bool
+    heartbeat_at: datetime
+
+
+class NewRunEvent(Input):
+    """An event to append. Types that start with `run.` are the library's own.
+
+    A payload may be any JSON value; None is JSON's null.
+    """
+
+    entity: ClassVar[str] = "run event"
+
+    type: Key
+    payload: JsonValue = Field(default_factory=dict)
+
+
+def event_columns(events: Sequence[NewRunEvent]) -> dict[str, list[Any]]:
+    """Return the parameters of events, one list for each column.
+
+    Raises `InvalidPayload`, with the index of the event at fault.
+    """
+    if len(events) > MAX_EVENTS:
+        raise InvalidPayload("events", f"are more than {MAX_EVENTS}")
+    for index, event in enumerate(events):
+        if not isinstance(event, NewRunEvent):  # pyright: ignore[reportUnnecessaryIsInstance]
+            reason = f"must be a NewRunEvent, not a {type(event).__name__}"
+            raise InvalidPayload(f"events[{index}]", reason)
+        if event.type.startswith("run."):
+            raise InvalidPayload(
+                f"events[{index}].type", "starts with run., which is the library's"
+            )
+    return {
+        "types": [event.type for event in events],
+        "payloads": [
+            encode(event.payload, f"events[{index}].payload", finite=True)
+            for index, event in enumerate(events)
+        ],
+    }
+
+
+@query
+def append_run_events(
+    run_id: UUID,
+    events: Sequence[NewRunEvent],
+    *,
+    expected_seq: int | None = None,
+    append_id: UUID | None = None,
+) -> Statement[int]:
+    """Append 1 to 10,000 events to a run that has not ended, and return the last one's number.
+
+    One statement and one round trip. The numbers come from the run's head, under its row lock:
+    they start at 1, have no gap and no double, and become visible in order.
+
+    With `expected_seq` it is a compare-and-set: `StaleWrite` says that the run's last event is
+    another one. With an `append_id` of the caller's it may be repeated when its answer was
+    lost: the repetition appends nothing and returns what the first one did, also when the run
+    has ended since. Raises `NotFound`, `InvalidTransition` when the run has ended, `Conflict`
+    when the `append_id` stands for other events.
+    """
+    columns = event_columns(events)
+    if not columns["types"]:
+        raise InvalidPayload("events", "are none")
+    parameters = {
+        **columns,
+        "run_id": run_id,
+        "expected_seq": expected_seq,
+        "append_id": append_id,
+    }
+
+    def refused(error: RunstoreError) -> Steps[int]:
+        if not isinstance(error, Conflict) or error.constraint != _APPEND_KEY:
+            raise error
+        return (yield from _unappended(run_id, events, expected_seq, append_id))
+
+    return Statement(
+        _SQL["append_run_events"],
+        parameters,
+        lambda rows: rows[0][1],
+        lambda: _unappended(run_id, events, expected_seq, append_id),
+        None if append_id is None else refused,
+    )
+
+
+def _unappended(
+    run_id: UUID,
+    events: Sequence[NewRunEvent],
+    expected_seq: int | None,
+    append_id: UUID | None,
+) -> Steps[int]:
+    # An append that arrived the first time comes before the reasons why it could not now.
+    if append_id is not None:
+        found = yield from find_appended_events.bind(run_id, append_id, len(events))
+        if found:
+            if [(event.type, event.payload) for event in events] != [
+                (event.type, event.payload) for event in found
+            ]:
+                raise Conflict(f"append {append_id} exists with other events")
+            return found[-1].seq
+    head = yield from get_run_head.bind(run_id)
+    if head.closed:
+        raise InvalidTransition("run", run_id, head.status)
+    if expected_seq is not None and head.last_seq != expected_seq:
+        raise StaleWrite("last_seq", expected_seq, head.last_seq)
+    # The run moved on between the two statements, so that the reason is gone.
+    raise Conflict(f"run {run_id} was written to at the same time; repeat the append")
+
+
+@query
+def find_appended_events(
+    run_id: UUID, append_id: UUID, event_count: int
+) -> Statement[list[RunEvent]]:
+    """Return the events of an earlier append, by its id, at most so many; none: there was none."""
+    parameters = {"run_id": run_id, "append_id": append_id, "event_count": event_count}
+    return many(RunEvent, _SQL["find_appended_events"], parameters, prepare=False)
+
+
+@query
+def get_run_head(run_id: UUID) -> Statement[RunHead]:
+    """Return how far a run's log goes and whether the run has ended. Raises `NotFound`."""
+    return get(RunHead, _SQL["get_run_head"], "run", run_id, {"run_id": run_id})
+
+
+@query
+def read_run_events(run_id: UUID, *, after: int = 0, page_size: int = 500) -> Statement[EventPage]:
+    """Return a page of a run's events, those numbered after `after`, in order.
+
+    The events and the run's status are of one snapshot. A fork's page starts with the events
+    that it shares. Raises `NotFound`.
+    """
+    if after < 0:
+        raise InvalidPayload("after", "must be 0 or more")
+    if not 1 <= page_size <= MAX_PAGE_SIZE:
+        raise InvalidPayload("page_size", f"must be from 1 to {MAX_PAGE_SIZE}")
+    make = maker(RunEvent)
+
+    def read(rows: Rows) -> EventPage:
+        run_id, status, last_seq, first_seq, *_ = rows[0]
+        events = [] if first_seq is None else [make(row[3:]) for row in rows]
+        return EventPage.model_construct(
+            run_id=run_id, status=status, last_seq=last_seq, events=events
+        )
+
+    return Statement(
+        _SQL["read_run_events"],
+        {"run_id": run_id, "after": after, "page_size": page_size},
+        read,
+        lambda: not_found("run", run_id),
+        prepare=False,
+    )
