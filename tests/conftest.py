@@ -13,13 +13,13 @@ from typing import cast
 
 import psycopg
 import pytest
-from connections import Caller, Connect, Kind, caller
 from psycopg import Connection
 from psycopg.rows import TupleRow
 from pytest_postgresql import factories
 from pytest_postgresql.executors import NoopExecutor
 from pytest_postgresql.janitor import DatabaseJanitor
 
+from connections import Caller, Connect, Kind, caller
 from runstore import embedded
 from runstore.embedded import Server
 

@@ -2,7 +2,8 @@
 
 A script that needs nothing but the standard library. A death signal (`PR_SET_PDEATHSIG`) would
 be tied to Linux and to the thread that forked; a pipe ends with the whole process, however that
-dies, and is also how the living parent says that it is done.
+dies, and is also how the living parent says that it is done. A process that the parent forked
+and that never called exec holds the pipe too.
 """
 
 import os

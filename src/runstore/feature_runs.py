@@ -90,7 +90,10 @@ def _change(name: str, run_id: UUID, parameters: dict[str, Any]) -> Statement[Ru
 
 
 def _refuse(run_id: UUID) -> Steps[NoReturn]:
-    run = yield from get_run.bind(run_id)
+    try:
+        run = yield from get_run.bind(run_id)
+    except NotFound:
+        raise NotFound(_FEATURE_RUN, run_id) from None
     if run.kind != "feature":
         raise NotFound(_FEATURE_RUN, run_id)
     raise InvalidTransition(_FEATURE_RUN, run_id, run.status)

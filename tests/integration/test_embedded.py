@@ -93,13 +93,17 @@ def test_a_server_listens_on_its_socket_only() -> None:
         assert stat.S_IMODE(Path(server.host).stat().st_mode) == 0o700
 
 
-def test_the_environment_does_not_steer_a_server(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_environment_does_not_lead_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("PGDATA", "PGPORT", "PGHOST", "PGUSER", "PGDATABASE"):
         monkeypatch.setenv(name, "17")
 
     with throwaway_server() as server:
         assert add_row(server) == 1
-        assert setting(server, "TimeZone") == "UTC"
+
+
+def test_an_interrupt_from_the_terminal_does_not_reach_a_server() -> None:
+    with throwaway_server() as server:
+        assert os.getsid(postmaster(server)) != os.getsid(0)
 
 
 def test_a_running_server_is_used_and_left_running(

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from psycopg.conninfo import conninfo_to_dict
 
 from runstore import embedded
+from runstore._programs import Programs
 from runstore.embedded import Server, find_binaries
 
 # libpq is a C library, and nothing in a connection string is half a character.
@@ -49,6 +50,16 @@ def test_yoyo_reads_back_what_its_url_was_made_of(server: Server, dbname: str) -
 
 def test_a_server_keeps_its_password_out_of_its_repr() -> None:
     assert "secret" not in repr(Server("localhost", 5432, "me", "secret"))
+
+
+def test_programs_inherit_no_settings_of_postgres(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PGDATESTYLE", "German")
+    monkeypatch.setenv("PATH_TO_KEEP", "kept")
+
+    environment = Programs(Path(), Path(), None).environment()
+
+    assert "PGDATESTYLE" not in environment
+    assert environment["PATH_TO_KEEP"] == "kept"
 
 
 def make_binaries(folder: Path, *names: str) -> Path:

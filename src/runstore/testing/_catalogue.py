@@ -1,0 +1,159 @@
+"""What PostgreSQL says about its types, tables and indexes, asked once for each of them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, Final, cast
+
+from psycopg import Connection, sql
+
+from .. import _sql
+from .._models import Row
+from .._query import Statement, query
+from .._statements import many
+
+_SQL: Final = _sql.parse(Path(__file__).with_name("catalogue.sql"))
+
+_LITERAL: Final = re.compile(r"'((?:[^']|'')*)'")
+_STRANGER: Final = "no CHECK that lists its values lists this one"
+
+
+class PgType(Row):
+    """A type; `element` is the type of an array's elements."""
+
+    oid: int
+    name: str
+    kind: str
+    element: str | None
+
+
+class Label(Row):
+    """A value of an enum."""
+
+    label: str
+
+
+class Attribute(Row):
+    """A column of a table. `not_null` says that every row that the table gives has a value."""
+
+    table_oid: int
+    number: int
+    schema_name: str
+    table_name: str
+    name: str
+    table_kind: str
+    not_null: bool
+
+
+class Check(Row):
+    """The condition of a CHECK."""
+
+    expression: str
+
+
+class Index(Row):
+    """An index; its first column is None where it is an expression."""
+
+    schema_name: str
+    name: str
+    method: str
+    partial: bool
+    first_column: str | None
+
+
+@query
+def list_types(oids: list[int]) -> Statement[list[PgType]]:
+    """Return types by their oids, in no order."""
+    return many(PgType, _SQL["list_types"], {"oids": oids})
+
+
+@query
+def list_labels(oid: int) -> Statement[list[Label]]:
+    """Return the labels of an enum, in its order."""
+    return many(Label, _SQL["list_labels"], {"oid": oid})
+
+
+@query
+def list_attributes(table_oids: list[int]) -> Statement[list[Attribute]]:
+    """Return the columns of tables, in no order."""
+    return many(Attribute, _SQL["list_attributes"], {"table_oids": table_oids})
+
+
+@query
+def list_checks(table_oid: int, number: int) -> Statement[list[Check]]:
+    """Return the CHECKs on one column alone."""
+    return many(Check, _SQL["list_checks"], {"table_oid": table_oid, "number": number})
+
+
+@query
+def list_indexes() -> Statement[list[Index]]:
+    """Return the indexes of every schema."""
+    return many(Index, _SQL["list_indexes"], {})
+
+
+class Catalogue:
+    """The catalogue of one connection's database, whose schema must not change meanwhile."""
+
+    def __init__(self, conn: Connection[Any]) -> None:
+        self._conn = conn
+        self._types: dict[int, PgType] = {}
+        self._attributes: dict[tuple[int, int], Attribute] = {}
+        self._values: dict[tuple[int, int], frozenset[str] | None] = {}
+        self._indexes = {(index.schema_name, index.name): index for index in list_indexes(conn)}
+
+    def types(self, oids: Sequence[int]) -> list[PgType]:
+        """Return the types of these oids, in their order."""
+        missing = list(set(oids) - self._types.keys())
+        if missing:
+            self._types |= {row.oid: row for row in list_types(self._conn, missing)}
+        return [self._types[oid] for oid in oids]
+
+    def attributes(self, keys: Iterable[tuple[int, int]]) -> list[Attribute | None]:
+        """Return the columns of (table, number), in their order; None for what is of no table."""
+        keys = list(keys)
+        missing = list({table for table, number in keys if table and (table, number) not in self._attributes})
+        if missing:
+            found = list_attributes(self._conn, missing)
+            self._attributes |= {(row.table_oid, row.number): row for row in found}
+        return [self._attributes.get(key) for key in keys]
+
+    def labels(self, type: PgType) -> frozenset[str]:
+        """Return the values of an enum."""
+        return frozenset(row.label for row in list_labels(self._conn, type.oid))
+
+    def index(self, schema: str, name: str) -> Index:
+        """Return an index by its name."""
+        return self._indexes[schema, name]
+
+    def checked_values(self, attribute: Attribute) -> frozenset[str] | None:
+        """Return the texts that a column's CHECKs allow, or None where they do not list them.
+
+        The candidates are the literals in the CHECKs, and the database itself says which of
+        them pass. A text that no CHECK names must not pass: else they are no list.
+        """
+        key = attribute.table_oid, attribute.number
+        if key not in self._values:
+            self._values[key] = self._passing(attribute)
+        return self._values[key]
+
+    def _passing(self, attribute: Attribute) -> frozenset[str] | None:
+        checks = list_checks(self._conn, attribute.table_oid, attribute.number)
+        expressions = [check.expression for check in checks]
+        literals = {
+            literal.replace("''", "'")
+            for expression in expressions
+            for literal in _LITERAL.findall(expression)
+        }
+        # Any, and so LiteralStrings: they are conditions that the database itself holds.
+        conditions = [sql.SQL("({})").format(sql.SQL(cast(Any, text))) for text in expressions]
+        passing = self._conn.execute(
+            sql.SQL("SELECT {name} FROM unnest(%s::text[]) AS candidate ({name}) WHERE {all}").format(
+                name=sql.Identifier(attribute.name),
+                all=sql.SQL(" AND ").join([sql.SQL("true"), *conditions]),
+            ),
+            ([*literals, _STRANGER],),
+        ).fetchall()
+        values = frozenset(value for (value,) in passing)
+        return None if _STRANGER in values else values

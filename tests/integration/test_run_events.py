@@ -1,0 +1,256 @@
+"""The log of a run: append and read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from uuid import UUID
+
+import psycopg
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from pydantic import JsonValue
+
+from connections import Caller, Connect, wait_until_blocked
+from runstore import (
+    Conflict,
+    InvalidPayload,
+    InvalidTransition,
+    NewChatRun,
+    NewRunEvent,
+    NotFound,
+    Run,
+    StaleWrite,
+    append_run_events,
+    complete_run,
+    create_run,
+    get_run_head,
+    new_child_id,
+    new_run_id,
+    read_run_events,
+)
+from runstore.run_events import MAX_EVENTS
+
+PAYLOADS: list[JsonValue] = [{"text": "a\r\n🦊"}, [1, 2.5, None], "text", 0, True, None, {}]
+
+
+def new_run(call: Caller) -> Run:
+    return call(create_run, NewChatRun())
+
+
+def tokens(count: int, start: int = 0) -> list[NewRunEvent]:
+    return [NewRunEvent(type="token", payload={"n": start + n}) for n in range(count)]
+
+
+def log(call: Caller, run_id: UUID) -> list[tuple[int, str, object]]:
+    page = call(read_run_events, run_id, page_size=10_000)
+    return [(event.seq, event.type, event.payload) for event in page.events]
+
+
+# append_run_events
+
+
+def test_events_are_numbered_from_one_and_read_back_equal(call: Caller) -> None:
+    run = new_run(call)
+
+    last = call(append_run_events, run.id, [NewRunEvent(type="t", payload=p) for p in PAYLOADS])
+
+    assert last == len(PAYLOADS)
+    assert log(call, run.id) == [(n, "t", p) for n, p in enumerate(PAYLOADS, 1)]
+
+
+def test_appends_follow_each_other_without_a_gap(call: Caller) -> None:
+    run = new_run(call)
+
+    assert [call(append_run_events, run.id, tokens(n)) for n in (1, 3, 2)] == [1, 4, 6]
+    assert [seq for seq, *_ in log(call, run.id)] == [1, 2, 3, 4, 5, 6]
+
+
+def test_an_append_takes_up_to_ten_thousand_events(call: Caller) -> None:
+    run = new_run(call)
+
+    assert call(append_run_events, run.id, tokens(MAX_EVENTS)) == MAX_EVENTS
+    with pytest.raises(InvalidPayload, match="events: are more than 10000"):
+        call(append_run_events, run.id, tokens(MAX_EVENTS + 1))
+    assert call(get_run_head, run.id).last_seq == MAX_EVENTS
+
+
+@pytest.mark.parametrize(
+    ("events", "path"),
+    [
+        ([], "events"),
+        ([NewRunEvent(type="ok"), NewRunEvent(type="run.completed")], "events[1].type"),
+        ([NewRunEvent(type="ok", payload={"a": ["\0"]})], "events[0].payload.a[0]"),
+        (["not an event"], "events[0]"),
+    ],
+)
+def test_what_cannot_be_appended_is_refused_with_its_path(
+    call: Caller, events: Sequence[NewRunEvent], path: str
+) -> None:
+    run = new_run(call)
+
+    with pytest.raises(InvalidPayload) as refusal:
+        call(append_run_events, run.id, events)
+
+    assert refusal.value.path == path
+    assert log(call, run.id) == []
+
+
+def test_an_append_to_an_unknown_run_is_not_found(call: Caller) -> None:
+    with pytest.raises(NotFound):
+        call(append_run_events, new_run_id(), tokens(1))
+
+
+def test_an_append_to_an_ended_run_names_its_status(call: Caller) -> None:
+    run = new_run(call)
+    call(complete_run, run.id)
+
+    with pytest.raises(InvalidTransition) as refusal:
+        call(append_run_events, run.id, tokens(1))
+
+    assert refusal.value.status == "completed"
+    assert [type for _, type, _ in log(call, run.id)] == ["run.completed"]
+
+
+def test_an_expected_number_makes_it_a_compare_and_set(call: Caller) -> None:
+    run = new_run(call)
+    assert call(append_run_events, run.id, tokens(2), expected_seq=0) == 2
+
+    with pytest.raises(StaleWrite) as refusal:
+        call(append_run_events, run.id, tokens(1), expected_seq=1)
+
+    assert (refusal.value.expected, refusal.value.found) == (1, 2)
+    assert call(append_run_events, run.id, tokens(1), expected_seq=2) == 3
+
+
+def test_a_repeated_append_changes_nothing(call: Caller) -> None:
+    run = new_run(call)
+    append_id = new_child_id(run.id)
+    first = call(append_run_events, run.id, tokens(3), append_id=append_id, expected_seq=0)
+    call(append_run_events, run.id, tokens(1))
+
+    again = call(append_run_events, run.id, tokens(3), append_id=append_id, expected_seq=0)
+    call(complete_run, run.id)
+    late = call(append_run_events, run.id, tokens(3), append_id=append_id)
+
+    assert first == again == late == 3
+    assert call(get_run_head, run.id).last_seq == 5
+
+
+def test_an_append_id_stands_for_one_append(call: Caller) -> None:
+    run = new_run(call)
+    append_id = new_child_id(run.id)
+    call(append_run_events, run.id, tokens(3), append_id=append_id)
+
+    with pytest.raises(Conflict):
+        call(append_run_events, run.id, tokens(3, start=1), append_id=append_id)
+    with pytest.raises(Conflict):
+        call(append_run_events, run.id, tokens(4), append_id=append_id)
+
+    assert call(get_run_head, run.id).last_seq == 3
+
+
+def test_a_repeated_append_leaves_the_callers_transaction_usable(connect: Connect) -> None:
+    conn = connect()
+    run = create_run(conn, NewChatRun())
+    append_id = new_child_id(run.id)
+    append_run_events(conn, run.id, tokens(1), append_id=append_id)
+
+    with conn.transaction():
+        assert append_run_events(conn, run.id, tokens(1), append_id=append_id) == 1
+        assert append_run_events(conn, run.id, tokens(1)) == 2
+
+    assert get_run_head(conn, run.id).last_seq == 2
+
+
+def test_a_repeated_append_works_without_autocommit(database: str) -> None:
+    with psycopg.connect(database) as conn:
+        run = create_run(conn, NewChatRun())
+        append_id = new_child_id(run.id)
+        append_run_events(conn, run.id, tokens(1), append_id=append_id)
+        conn.commit()
+
+        assert append_run_events(conn, run.id, tokens(1), append_id=append_id) == 1
+        assert append_run_events(conn, run.id, tokens(1)) == 2
+
+
+def test_a_repetition_that_overtakes_the_first_attempt_waits_for_it(connect: Connect) -> None:
+    first, second, observer = connect(), connect(), connect()
+    run = create_run(first, NewChatRun())
+    append_id = new_child_id(run.id)
+
+    with ThreadPoolExecutor(1) as threads:
+        with first.transaction():
+            answer = append_run_events(first, run.id, tokens(2), append_id=append_id)
+            repetition = threads.submit(
+                append_run_events, second, run.id, tokens(2), append_id=append_id
+            )
+            wait_until_blocked(observer)
+
+        assert answer == repetition.result() == 2
+    assert get_run_head(first, run.id).last_seq == 2
+
+
+# read_run_events
+
+
+def test_a_page_tells_the_status_of_its_snapshot(call: Caller) -> None:
+    run = new_run(call)
+    call(append_run_events, run.id, tokens(3))
+
+    page = call(read_run_events, run.id, after=1, page_size=1)
+    assert (page.run_id, page.status, page.last_seq) == (run.id, "pending", 3)
+    assert [event.seq for event in page.events] == [2]
+
+    call(complete_run, run.id)
+    page = call(read_run_events, run.id, after=4)
+    assert (page.status, page.last_seq, page.events) == ("completed", 4, [])
+
+
+def test_reading_an_unknown_run_is_not_found(call: Caller) -> None:
+    with pytest.raises(NotFound):
+        call(read_run_events, new_run_id())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "path"),
+    [
+        ({"after": -1}, "after"),
+        ({"page_size": 0}, "page_size"),
+        ({"page_size": 10_001}, "page_size"),
+    ],
+)
+def test_a_page_that_cannot_be_is_refused(
+    call: Caller, arguments: dict[str, int], path: str
+) -> None:
+    with pytest.raises(InvalidPayload) as refusal:
+        call(read_run_events, new_run_id(), **arguments)
+    assert refusal.value.path == path
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(count=st.integers(0, 30), page_size=st.integers(1, 12))
+def test_pages_visit_each_event_once(call: Caller, count: int, page_size: int) -> None:
+    run = new_run(call)
+    if count:
+        call(append_run_events, run.id, tokens(count))
+
+    seen: list[int] = []
+    while page := call(read_run_events, run.id, after=len(seen), page_size=page_size).events:
+        seen += [event.seq for event in page]
+
+    assert seen == list(range(1, count + 1))
+
+
+def test_a_plan_made_while_the_log_was_empty_does_not_stay(connect: Connect) -> None:
+    conn = connect()
+    run = create_run(conn, NewChatRun())
+    conn.execute("VACUUM ANALYZE runstore.run_events")
+    conn.execute("SET plan_cache_mode = force_generic_plan")
+    for _ in range(10):
+        read_run_events(conn, run.id)
+
+    # A statement that was prepared by then would have kept the plan of an empty table.
+    names = conn.execute("SELECT statement FROM pg_prepared_statements").fetchall()
+    assert not [text for (text,) in names if "name: read_run_events" in text]
