@@ -7,22 +7,50 @@ of the caller's connection, so that a setting of theirs cannot change what a mod
 
 from __future__ import annotations
 
+from datetime import datetime
+from decimal import Decimal
 from typing import Any, Final
+from uuid import UUID
 
 import orjson
 import psycopg
 from psycopg import AsyncConnection, AsyncCursor, Connection, Cursor
-from psycopg.adapt import AdaptersMap
+from psycopg.adapt import AdaptersMap, Dumper
 from psycopg.rows import TupleRow, tuple_row
+from psycopg.types.datetime import DatetimeDumper
 from psycopg.types.json import set_json_loads
-from psycopg.types.numeric import Int8BinaryDumper
+from psycopg.types.numeric import DecimalDumper
+from psycopg.types.uuid import UUIDDumper
 
-from ._json import Json, JsonDumper
+from ._json import Json, JsonBinaryDumper, JsonDumper
 
 _SLOT: Final = "_runstore_cursors"
 
 # A result of more rows is not kept until the statement's next use.
 _KEPT_ROWS: Final = 1000
+
+
+# A parameter goes out without a type, and the server infers it from the query, as it does when
+# the tests prove the query. A None, or a larger integer, then has no type of its own either,
+# and a query has one prepared statement, whatever its values. Lists go in binary (%b) and keep
+# the types of their elements.
+
+
+class _Integer(Dumper):
+    def dump(self, obj: int) -> bytes:
+        return b"%d" % obj
+
+
+class _Uuid(UUIDDumper):
+    oid = 0
+
+
+class _Numeric(DecimalDumper):
+    oid = 0
+
+
+class _Timestamp(DatetimeDumper):
+    oid = 0
 
 
 class _Adapters:
@@ -32,10 +60,12 @@ class _Adapters:
 
     def __init__(self) -> None:
         self.adapters = AdaptersMap(psycopg.adapters)
+        self.adapters.register_dumper(Json, JsonBinaryDumper)
         self.adapters.register_dumper(Json, JsonDumper)
-        # An int by its value would be a smallint, an integer or a bigint, and each mixture
-        # of them another prepared statement.
-        self.adapters.register_dumper(int, Int8BinaryDumper)
+        self.adapters.register_dumper(int, _Integer)
+        self.adapters.register_dumper(UUID, _Uuid)
+        self.adapters.register_dumper(Decimal, _Numeric)
+        self.adapters.register_dumper(datetime, _Timestamp)
         set_json_loads(orjson.loads, context=self)
 
 

@@ -27,7 +27,15 @@ class Json(bytes):
 
 
 class JsonDumper(psycopg.adapt.Dumper):
-    """Sends `Json` in jsonb's binary format: a version byte and the text."""
+    """Sends `Json` as the text that it is."""
+
+    def dump(self, obj: Json) -> bytes:
+        """Return the text."""
+        return obj
+
+
+class JsonBinaryDumper(psycopg.adapt.Dumper):
+    """Sends `Json` in jsonb's binary format, in which it can be an array's element."""
 
     format = psycopg.pq.Format.BINARY
     oid = psycopg.adapters.types["jsonb"].oid
