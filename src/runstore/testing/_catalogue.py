@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, Final
 
+import psycopg
 from psycopg import Connection, sql
 
 from .. import _sql
@@ -100,7 +102,7 @@ class Catalogue:
         self._conn = conn
         self._types: dict[int, PgType] = {}
         self._attributes: dict[tuple[int, int], Attribute] = {}
-        self._values: dict[tuple[int, int], frozenset[str] | None] = {}
+        self._texts: dict[tuple[int, int], frozenset[str] | None] = {}
         self._indexes = {(index.schema_name, index.name): index for index in list_indexes(conn)}
 
     def types(self, oids: Sequence[int]) -> list[PgType]:
@@ -127,33 +129,40 @@ class Catalogue:
         """Return an index by its name."""
         return self._indexes[schema, name]
 
-    def checked_values(self, attribute: Attribute) -> frozenset[str] | None:
+    def allowed_texts(self, attribute: Attribute) -> frozenset[str] | None:
         """Return the texts that a column's CHECKs allow, or None where they do not list them.
 
         The candidates are the literals in the CHECKs, and the database itself says which of
         them pass. A text that no CHECK names must not pass: else they are no list.
         """
         key = attribute.table_oid, attribute.number
-        if key not in self._values:
-            self._values[key] = self._passing(attribute)
-        return self._values[key]
+        if key not in self._texts:
+            found = [_LITERAL.findall(check) for check in self._checks(attribute)]
+            literals = {literal.replace("''", "'") for check in found for literal in check}
+            passing = self._passing(attribute, "text", [*literals, _STRANGER])
+            self._texts[key] = None if _STRANGER in passing else passing
+        return self._texts[key]
 
-    def _passing(self, attribute: Attribute) -> frozenset[str] | None:
+    def allowed_json(self, attribute: Attribute) -> frozenset[str]:
+        """Return those of the simplest JSON values of each kind that a column's CHECKs allow."""
+        return self._passing(attribute, "jsonb", ["{}", "[]", '""', "0", "true", "null"])
+
+    def _checks(self, attribute: Attribute) -> list[str]:
         checks = list_checks(self._conn, attribute.table_oid, attribute.number)
-        expressions = [check.expression for check in checks]
-        literals = {
-            literal.replace("''", "'")
-            for expression in expressions
-            for literal in _LITERAL.findall(expression)
-        }
+        return [check.expression for check in checks]
+
+    def _passing(self, attribute: Attribute, type: str, candidates: list[str]) -> frozenset[str]:
         # Any, and so LiteralStrings: they are conditions that the database itself holds.
-        conditions = [sql.SQL("({})").format(sql.SQL(cast(Any, text))) for text in expressions]
-        passing = self._conn.execute(
-            sql.SQL("SELECT {name} FROM unnest(%s::text[]) AS candidate ({name}) WHERE {all}").format(
-                name=sql.Identifier(attribute.name),
-                all=sql.SQL(" AND ").join([sql.SQL("true"), *conditions]),
-            ),
-            ([*literals, _STRANGER],),
-        ).fetchall()
-        values = frozenset(value for (value,) in passing)
-        return None if _STRANGER in values else values
+        conditions: list[Any] = ["true", *self._checks(attribute)]
+        statement = sql.SQL("SELECT {all} FROM (SELECT %s::{type} AS {name}) AS candidate").format(
+            all=sql.SQL(" AND ").join(sql.SQL("({})").format(sql.SQL(text)) for text in conditions),
+            type=sql.Identifier(type),
+            name=sql.Identifier(attribute.name),
+        )
+        passing: set[str] = set()
+        for candidate in candidates:
+            # A condition may fail on a value of a kind that it was not written for.
+            with suppress(psycopg.DataError), self._conn.transaction():
+                if self._conn.execute(statement, (candidate,)).fetchone() == (True,):
+                    passing.add(candidate)
+        return frozenset(passing)

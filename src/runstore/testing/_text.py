@@ -1,0 +1,113 @@
+"""The text of a query: its placeholders, what its comments say, and its select list."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+_PLACEHOLDER: Final = re.compile(r"%(?:\((\w+)\)[sbt]|%)")
+_NOT_NULL: Final = re.compile(r"^-- not null: (.+)$", re.MULTILINE)
+_MAY_SCAN: Final = re.compile(r"^-- may scan ([\w., ]+): \S.*$", re.MULTILINE)
+
+# Comments, string constants, quoted names and dollar quotes: in them nothing is SQL.
+_OPAQUE: Final = re.compile(
+    r"""--[^\n]*|/\*.*?\*/|'(?:[^']|'')*'|"(?:[^"]|"")*"|(\$\w*\$).*?\1""", re.DOTALL
+)
+_WORD_OR_SIGN: Final = re.compile(r"\w+|[^\w\s]")
+
+
+@dataclass(frozen=True, slots=True)
+class Numbered:
+    """A query with $1, $2 for its named placeholders, and their names in that order."""
+
+    text: str
+    names: tuple[str, ...]
+
+
+def number_placeholders(text: str) -> Numbered:
+    """Replace psycopg's placeholders by PostgreSQL's, the first one named by $1."""
+    names: dict[str, int] = {}
+
+    def number(match: re.Match[str]) -> str:
+        name = match[1]
+        return "%" if name is None else f"${names.setdefault(name, len(names) + 1)}"
+
+    numbered = _PLACEHOLDER.sub(number, text)
+    return Numbered(numbered, tuple(names))
+
+
+def stated_not_null(text: str) -> tuple[str, ...]:
+    """Return what the comment `-- not null: a, b` names."""
+    return _listed(_NOT_NULL, text)
+
+
+def stated_scans(text: str) -> tuple[str, ...]:
+    """Return the tables that the comment `-- may scan a, b: reason` names."""
+    return _listed(_MAY_SCAN, text)
+
+
+def _listed(comment: re.Pattern[str], text: str) -> tuple[str, ...]:
+    return tuple(item.strip() for found in comment.findall(text) for item in found.split(","))
+
+
+def words(text: str) -> frozenset[str]:
+    """Return the words of a query outside its comments, strings and quoted names."""
+    return frozenset(re.findall(r"\w+", bare(text).lower()))
+
+
+def bare(text: str) -> str:
+    """Blank out comments, strings and quoted names, so that what is left stays in its place."""
+    return _OPAQUE.sub(lambda match: " " * len(match[0]), text)
+
+
+@dataclass(frozen=True, slots=True)
+class Select:
+    """A SELECT in three: what stands before it, its list, and what follows from FROM on."""
+
+    before: str
+    items: tuple[str, ...]
+    after: str
+
+
+def split_select(text: str) -> Select | None:
+    """Take apart a statement whose outermost command is one SELECT."""
+    marks = [mark for mark in _outermost(text) if mark[0] in ("SELECT", "FROM", ",", "UNION")]
+    selects = [end for word, _, end in marks if word == "SELECT"]
+    if len(selects) != 1:
+        return None
+    [start] = selects
+    stop = next((at for word, at, _ in marks if word == "FROM" and at > start), len(text))
+    commas = [at for word, at, _ in marks if word == "," and start < at < stop]
+    edges = zip([start, *(at + 1 for at in commas)], [*commas, stop], strict=True)
+    items = tuple(text[left:right].strip() for left, right in edges)
+    return Select(text[: start - len("SELECT")], items, text[stop:])
+
+
+def inside(item: str, constructor: str) -> str | None:
+    """Return what stands in the parentheses of `constructor(...)`, when the item is just that."""
+    masked = bare(item)
+    opening = re.match(rf"\s*{constructor}\s*\(", masked, re.IGNORECASE)
+    if opening is None:
+        return None
+    closing = next((at for sign, at, _ in _outermost(item) if sign == ")"), None)
+    if closing is None or re.search(r"[^\s\w]", masked[closing + 1 :]):
+        return None
+    return item[opening.end() : closing]
+
+
+def _outermost(text: str) -> Iterator[tuple[str, int, int]]:
+    """Yield the words and signs outside all parentheses, with where they start and end.
+
+    Of parentheses themselves the outermost closing ones.
+    """
+    depth = 0
+    for found in _WORD_OR_SIGN.finditer(bare(text)):
+        sign = found[0].upper()
+        if sign in ("(", "["):
+            depth += 1
+        elif sign in (")", "]"):
+            depth -= 1
+        if depth == 0:
+            yield sign, found.start(), found.end()
