@@ -70,11 +70,16 @@ def new_child_id(run_id: UUID) -> UUID:
 
     Any id of the run may be given: `new_child_id(step_id)` is a sibling of the step.
     """
-    return UUID(int=run_of(run_id).int | int.from_bytes(os.urandom(6), "big"))
+    run = _number(run_id) & _RUN_MASK
+    return UUID(int=run | int.from_bytes(os.urandom(_CHILD_BITS // 8), "big"))
 
 
 def run_of(id: UUID) -> UUID:
     """Return the run to which an id belongs. A run's own id is its own run."""
+    return UUID(int=_number(id) & _RUN_MASK)
+
+
+def _number(id: UUID) -> int:
     if not isinstance(id, UUID):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise InvalidPayload("id", f"must be a UUID, not {type(id).__name__}")
-    return UUID(int=id.int & _RUN_MASK)
+    return id.int
