@@ -24,9 +24,9 @@ from .errors import RunstoreError, translate
 P = ParamSpec("P")
 R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True)
+DefinitionT = TypeVar("DefinitionT", bound="Callable[..., Statement[Any]]")
 
 Rows = Sequence[tuple[Any, ...]]
-Steps = Generator["Statement[Any]", Any, R]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +50,9 @@ class Statement(Generic[R_co]):
         """Let an operation write `value = yield from statement`."""
         result: R_co = yield self
         return result
+
+
+Steps = Generator[Statement[Any], Any, R]
 
 
 class Function(Protocol[P, R_co]):
@@ -92,6 +95,21 @@ def query(define: Callable[P, Statement[R]]) -> Query[P, R]:
         return _run(conn, statement)
 
     return cast("Query[P, R]", _publish(call, define))
+
+
+def reads(*row: Any) -> Callable[[DefinitionT], DefinitionT]:
+    """Say what the rows of a definition hold, where its call answers something else.
+
+    They are models and types of single columns, one after the other; `Model | None` is a model
+    whose columns an outer join may leave NULL, all of them. Nothing but the proof of the
+    queries in `runstore.testing` reads it, so a call costs no more.
+    """
+
+    def mark(define: DefinitionT) -> DefinitionT:
+        vars(define)["reads"] = row
+        return define
+
+    return mark
 
 
 def operation(define: Callable[P, Steps[R]]) -> Operation[P, R]:
@@ -148,9 +166,9 @@ def _run(conn: Connection[Any], statement: Statement[R]) -> R:
         try:
             rows = _try(conn, statement)
         except RunstoreError as error:
-            return _drive(conn, statement.refused(error))
+            return drive(conn, statement.refused(error))
     if not rows and statement.absent is not None:
-        return _drive(conn, statement.absent())
+        return drive(conn, statement.absent())
     return statement.read(rows)
 
 
@@ -161,9 +179,9 @@ async def _run_async(conn: AsyncConnection[Any], statement: Statement[R]) -> R:
         try:
             rows = await _try_async(conn, statement)
         except RunstoreError as error:
-            return await _drive_async(conn, statement.refused(error))
+            return await drive_async(conn, statement.refused(error))
     if not rows and statement.absent is not None:
-        return await _drive_async(conn, statement.absent())
+        return await drive_async(conn, statement.absent())
     return statement.read(rows)
 
 
@@ -193,7 +211,8 @@ async def _try_async(conn: AsyncConnection[Any], statement: Statement[Any]) -> R
         raise
 
 
-def _drive(conn: Connection[Any], steps: Steps[R]) -> R:
+def drive(conn: Connection[Any], steps: Steps[R]) -> R:
+    """Take steps on a blocking connection, and answer what they answer."""
     try:
         statement = next(steps)
         while True:
@@ -207,7 +226,8 @@ def _drive(conn: Connection[Any], steps: Steps[R]) -> R:
         return cast(R, stop.value)
 
 
-async def _drive_async(conn: AsyncConnection[Any], steps: Steps[R]) -> R:
+async def drive_async(conn: AsyncConnection[Any], steps: Steps[R]) -> R:
+    """Take steps on an asyncio connection, and answer what they answer."""
     try:
         statement = next(steps)
         while True:
@@ -223,9 +243,9 @@ async def _drive_async(conn: AsyncConnection[Any], steps: Steps[R]) -> R:
 
 def _transact(conn: Connection[Any], steps: Steps[R]) -> R:
     with conn.transaction():
-        return _drive(conn, steps)
+        return drive(conn, steps)
 
 
 async def _transact_async(conn: AsyncConnection[Any], steps: Steps[R]) -> R:
     async with conn.transaction():
-        return await _drive_async(conn, steps)
+        return await drive_async(conn, steps)

@@ -5,6 +5,7 @@ Nothing here is needed to use the library: every function takes any connection o
 
 from __future__ import annotations
 
+import select
 from collections.abc import AsyncGenerator, Generator, Mapping
 from contextlib import (
     AbstractAsyncContextManager,
@@ -15,7 +16,7 @@ from contextlib import (
 from typing import Any, Final, overload
 
 import orjson
-from psycopg import AsyncConnection, Connection, conninfo
+from psycopg import AsyncConnection, Connection, ProgrammingError, conninfo
 from psycopg.pq import TransactionStatus
 from psycopg.types.json import set_json_dumps, set_json_loads
 from psycopg_pool import AsyncConnectionPool, ConnectionPool
@@ -32,7 +33,11 @@ _LIBPQ: Final = {
 
 
 def _settings(dsn: str, pooler: bool, overrides: Mapping[str, Any]) -> dict[str, Any]:
-    given = conninfo.conninfo_to_dict(dsn)
+    try:
+        given = conninfo.conninfo_to_dict(dsn)
+    except ProgrammingError:
+        # libpq's own text quotes the DSN with its password.
+        raise ProgrammingError("the DSN is not one that libpq understands") from None
     return {
         **{name: value for name, value in _LIBPQ.items() if name not in given},
         "autocommit": True,
@@ -79,8 +84,8 @@ def open_pool(
 ) -> ConnectionPool[Connection[Any]]:
     """Open a pool of blocking connections with the settings of `connect`.
 
-    - `check`: a connection that died while it was idle is replaced before it is lent, which
-      costs a round trip a loan; `pool_settings={"check": None}` turns it off.
+    - `check`: a connection that the server has hung up on is replaced before it is lent. Such a
+      one has something to read, which the machine itself knows: it costs no round trip.
     - `max_idle=300` and `max_lifetime=3600` seconds, so that the pool follows a failover and a
       server's memory does not grow with old sessions.
     - `timeout=30` seconds to wait for a free connection, then `psycopg_pool.PoolTimeout`.
@@ -94,7 +99,7 @@ def open_pool(
         min_size=min_size,
         max_size=max_size,
         open=True,
-        **_pool_settings(_use_orjson, ConnectionPool.check_connection, pool_settings),
+        **_pool_settings(_use_orjson, _check, pool_settings),
     )
 
 
@@ -114,7 +119,7 @@ async def open_pool_async(
         min_size=min_size,
         max_size=max_size,
         open=False,
-        **_pool_settings(_use_orjson_async, AsyncConnectionPool.check_connection, pool_settings),
+        **_pool_settings(_use_orjson_async, _check_async, pool_settings),
     )
     await pool.open()
     return pool
@@ -131,6 +136,26 @@ def _pool_settings(
         "timeout": 30,
     }
     return {**ours, **(overrides or {})}
+
+
+def _check(conn: Connection[Any]) -> None:
+    if _has_something_to_read(conn):
+        ConnectionPool.check_connection(conn)
+
+
+async def _check_async(conn: AsyncConnection[Any]) -> None:
+    if _has_something_to_read(conn):
+        await AsyncConnectionPool.check_connection(conn)
+
+
+def _has_something_to_read(conn: Connection[Any] | AsyncConnection[Any]) -> bool:
+    # An idle server says nothing, unless it hangs up or has a notice. Where the system has no
+    # poll, the answer is that it may have.
+    if not hasattr(select, "poll"):
+        return True
+    poll = select.poll()
+    poll.register(conn.fileno(), select.POLLIN)
+    return bool(poll.poll(0))
 
 
 def _use_orjson(conn: Connection[Any] | AsyncConnection[Any]) -> None:

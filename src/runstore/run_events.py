@@ -10,9 +10,9 @@ from uuid import UUID
 from pydantic import Field, JsonValue
 
 from . import _sql
-from ._json import encode
-from ._models import Input, Key, Row, RunStatus
-from ._query import Rows, Statement, Steps, query
+from ._json import Json as EncodedJson
+from ._models import Input, Json, Key, Row, RunStatus
+from ._query import Rows, Statement, Steps, query, reads
 from ._statements import get, maker, many, not_found
 from .errors import Conflict, InvalidPayload, InvalidTransition, RunstoreError, StaleWrite
 
@@ -21,6 +21,7 @@ _SQL: Final = _sql.load("run_events")
 MAX_EVENTS: Final = 10_000
 MAX_PAGE_SIZE: Final = 10_000
 
+_NULL: Final = EncodedJson(b"null")
 _APPEND_KEY: Final = "run_events_run_id_append_id_key"
 
 
@@ -64,17 +65,17 @@ class NewRunEvent(Input):
     entity: ClassVar[str] = "run event"
 
     type: Key
-    payload: JsonValue = Field(default_factory=dict)
+    payload: Json = Field(default_factory=dict)
 
 
-def event_columns(events: Sequence[NewRunEvent]) -> dict[str, list[Any]]:
+def event_columns(events: Sequence[NewRunEvent], first: int = 0) -> dict[str, list[Any]]:
     """Return the parameters of events, one list for each column.
 
-    Raises `InvalidPayload`, with the index of the event at fault.
+    Raises `InvalidPayload`, with the index of the event at fault; `first` is that of the first.
     """
     if len(events) > MAX_EVENTS:
         raise InvalidPayload("events", f"are more than {MAX_EVENTS}")
-    for index, event in enumerate(events):
+    for index, event in enumerate(events, first):
         if not isinstance(event, NewRunEvent):  # pyright: ignore[reportUnnecessaryIsInstance]
             reason = f"must be a NewRunEvent, not a {type(event).__name__}"
             raise InvalidPayload(f"events[{index}]", reason)
@@ -84,14 +85,12 @@ def event_columns(events: Sequence[NewRunEvent]) -> dict[str, list[Any]]:
             )
     return {
         "types": [event.type for event in events],
-        "payloads": [
-            encode(event.payload, f"events[{index}].payload", finite=True)
-            for index, event in enumerate(events)
-        ],
+        "payloads": [event.encoded["payload"] or _NULL for event in events],
     }
 
 
 @query
+@reads(UUID, int)
 def append_run_events(
     run_id: UUID,
     events: Sequence[NewRunEvent],
@@ -144,9 +143,9 @@ def _unappended(
     if append_id is not None:
         found = yield from find_appended_events.bind(run_id, append_id, len(events))
         if found:
-            if [(event.type, event.payload) for event in events] != [
-                (event.type, event.payload) for event in found
-            ]:
+            if any(event.differences(row) for event, row in zip(events, found, strict=False)) or (
+                len(found) != len(events)
+            ):
                 raise Conflict(f"append {append_id} exists with other events")
             return found[-1].seq
     head = yield from get_run_head.bind(run_id)
@@ -174,6 +173,7 @@ def get_run_head(run_id: UUID) -> Statement[RunHead]:
 
 
 @query
+@reads(UUID, RunStatus, int, RunEvent | None)
 def read_run_events(run_id: UUID, *, after: int = 0, page_size: int = 500) -> Statement[EventPage]:
     """Return a page of a run's events, those numbered after `after`, in order.
 

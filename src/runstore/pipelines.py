@@ -1,0 +1,155 @@
+"""Pipelines: several calls sent without waiting for each answer, in one transaction."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Generator
+from contextlib import (
+    AbstractAsyncContextManager,
+    AbstractContextManager,
+    asynccontextmanager,
+    contextmanager,
+)
+from typing import Any, Generic, ParamSpec, TypeVar, overload
+
+import psycopg
+from psycopg import AsyncConnection, Connection
+
+from ._cursors import AsyncioCursor, BlockingCursor
+from ._query import Query, Statement, drive, drive_async
+from .errors import translate
+
+P = ParamSpec("P")
+R = TypeVar("R")
+CursorT = TypeVar("CursorT", BlockingCursor, AsyncioCursor)
+
+_PENDING: Any = object()
+
+
+class Reply(Generic[R]):
+    """The answer to a call in a pipeline: there once the pipeline's block has ended."""
+
+    def __init__(self) -> None:
+        self._value: R = _PENDING
+
+    @property
+    def value(self) -> R:
+        """Return what the call would have returned. Raises `RuntimeError` before it is there."""
+        if self._value is _PENDING:
+            raise RuntimeError("the pipeline's block has not ended, or has failed")
+        return self._value
+
+    def arrive(self, value: R) -> None:
+        """Take the answer."""
+        self._value = value
+
+
+class _Calls(Generic[CursorT]):
+    def __init__(self) -> None:
+        self._sent: list[tuple[Statement[Any], CursorT, Reply[Any]]] = []
+
+    def arrive(self, answers: list[Any]) -> None:
+        """Give the answers to who waits for them, when all of them are certain."""
+        for (_, _, reply), answer in zip(self._sent, answers, strict=True):
+            reply.arrive(answer)
+
+
+class Pipeline(_Calls[BlockingCursor]):
+    """Sends calls on a blocking connection."""
+
+    def __init__(self, conn: Connection[Any]) -> None:
+        super().__init__()
+        self._conn = conn
+
+    def send(self, function: Query[P, R], *args: P.args, **kwargs: P.kwargs) -> Reply[R]:
+        """Send a call without waiting, and return where its answer will be."""
+        statement = function.bind(*args, **kwargs)
+        cursor, reply = BlockingCursor(self._conn), Reply[R]()
+        cursor.execute(
+            statement.sql.text, statement.parameters, prepare=statement.prepare, binary=True
+        )
+        self._sent.append((statement, cursor, reply))
+        return reply
+
+    def receive(self) -> list[Any]:
+        """Read the answers, in the order of the calls."""
+        return [self._answer(statement, cursor) for statement, cursor, _ in self._sent]
+
+    def _answer(self, statement: Statement[R], cursor: BlockingCursor) -> R:
+        rows = cursor.fetchall()
+        if not rows and statement.absent is not None:
+            return drive(self._conn, statement.absent())
+        return statement.read(rows)
+
+
+class AsyncPipeline(_Calls[AsyncioCursor]):
+    """Sends calls on an asyncio connection."""
+
+    def __init__(self, conn: AsyncConnection[Any]) -> None:
+        super().__init__()
+        self._conn = conn
+
+    async def send(self, function: Query[P, R], *args: P.args, **kwargs: P.kwargs) -> Reply[R]:
+        """Send a call without waiting for its answer, and return where that will be."""
+        statement = function.bind(*args, **kwargs)
+        cursor, reply = AsyncioCursor(self._conn), Reply[R]()
+        await cursor.execute(
+            statement.sql.text, statement.parameters, prepare=statement.prepare, binary=True
+        )
+        self._sent.append((statement, cursor, reply))
+        return reply
+
+    async def receive(self) -> list[Any]:
+        """Read the answers, in the order of the calls."""
+        return [await self._answer(statement, cursor) for statement, cursor, _ in self._sent]
+
+    async def _answer(self, statement: Statement[R], cursor: AsyncioCursor) -> R:
+        rows = await cursor.fetchall()
+        if not rows and statement.absent is not None:
+            return await drive_async(self._conn, statement.absent())
+        return statement.read(rows)
+
+
+@overload
+def pipeline(conn: Connection[Any]) -> AbstractContextManager[Pipeline]: ...
+@overload
+def pipeline(conn: AsyncConnection[Any]) -> AbstractAsyncContextManager[AsyncPipeline]: ...
+def pipeline(
+    conn: Connection[Any] | AsyncConnection[Any],
+) -> AbstractContextManager[Pipeline] | AbstractAsyncContextManager[AsyncPipeline]:
+    """Send several calls without waiting for each answer; they commit together or not at all.
+
+    `with pipeline(conn) as calls: reply = calls.send(create_agent_step, step)`, and after the
+    block `reply.value`. However many calls there are, they cost two round trips to the server.
+    A call that depends on another's answer goes into another block. The block raises the first
+    error of a call, and then nothing of it is written.
+
+    It pays where the network is slow. On the machine of the server it costs more processor time
+    than the calls one by one: libpq looks for answers while it still sends.
+    """
+    return _async_pipeline(conn) if isinstance(conn, AsyncConnection) else _pipeline(conn)
+
+
+@contextmanager
+def _pipeline(conn: Connection[Any]) -> Generator[Pipeline]:
+    try:
+        with conn.pipeline() as libpq, conn.transaction():
+            calls = Pipeline(conn)
+            yield calls
+            libpq.sync()
+            answers = calls.receive()
+    except (psycopg.Error, UnicodeEncodeError) as error:
+        raise translate(error) or error from None
+    calls.arrive(answers)
+
+
+@asynccontextmanager
+async def _async_pipeline(conn: AsyncConnection[Any]) -> AsyncGenerator[AsyncPipeline]:
+    try:
+        async with conn.pipeline() as libpq, conn.transaction():
+            calls = AsyncPipeline(conn)
+            yield calls
+            await libpq.sync()
+            answers = await calls.receive()
+    except (psycopg.Error, UnicodeEncodeError) as error:
+        raise translate(error) or error from None
+    calls.arrive(answers)
