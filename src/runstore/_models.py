@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
+from contextlib import contextmanager
 from datetime import datetime
-from typing import Annotated, Any, ClassVar, Final, Generic, Literal, TypeVar
+from typing import Annotated, Any, ClassVar, Final, Generic, Literal, Self, TypeVar
 from uuid import UUID
 
 import orjson
@@ -35,7 +37,11 @@ RunStatus = Literal["pending", "running", "completed", "failed", "cancelled"]
 class Row(BaseModel):
     """A row as a query answers it: its fields are the query's columns, in their order."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+    # A schema is built when it is first needed: rows are made without one, and an import that
+    # built all of them would take twice as long.
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", hide_input_in_errors=True, defer_build=True
+    )
 
 
 class Created(Row):
@@ -145,7 +151,13 @@ class Input(BaseModel):
 
     __slots__ = ("_encoded",)
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        allow_inf_nan=False,
+        hide_input_in_errors=True,
+        defer_build=True,
+    )
 
     entity: ClassVar[str]
     """What the input describes, as an error names it."""
@@ -175,8 +187,38 @@ class Input(BaseModel):
         )
 
     @classmethod
+    def model_validate(cls, *args: Any, **kwargs: Any) -> Self:
+        """Make an input of a mapping. Raises `InvalidPayload`."""
+        with cls._refusing():
+            return super().model_validate(*args, **kwargs)
+
+    @classmethod
+    def model_validate_json(cls, *args: Any, **kwargs: Any) -> Self:
+        """Make an input of a JSON text. Raises `InvalidPayload`."""
+        with cls._refusing():
+            return super().model_validate_json(*args, **kwargs)
+
+    @classmethod
+    def model_validate_strings(cls, *args: Any, **kwargs: Any) -> Self:
+        """Make an input of a mapping of strings. Raises `InvalidPayload`."""
+        with cls._refusing():
+            return super().model_validate_strings(*args, **kwargs)
+
+    @classmethod
+    @contextmanager
+    def _refusing(cls) -> Generator[None]:
+        try:
+            yield
+        except ValidationError as error:
+            raise cls._refusal(error) from None
+
+    @classmethod
     def _refusal(cls, error: ValidationError) -> InvalidPayload:
-        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        first = error.errors(include_url=False, include_input=False)[0]
+        inner = first.get("ctx", {}).get("error")
+        if isinstance(inner, InvalidPayload):
+            # What __init__ raised, when it was pydantic that called it.
+            return inner
         name = str(first["loc"][0]) if first["loc"] else cls.__name__
         reason = first["msg"].removeprefix("Value error, ").removeprefix("Input ")
         return InvalidPayload(name, reason)
