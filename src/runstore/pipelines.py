@@ -119,9 +119,9 @@ def pipeline(
     """Send several calls without waiting for each answer; they commit together or not at all.
 
     `with pipeline(conn) as calls: reply = calls.send(create_agent_step, step)`, and after the
-    block `reply.value`. However many calls there are, they cost two round trips to the server.
-    A call that depends on another's answer goes into another block. The block raises the first
-    error of a call, and then nothing of it is written.
+    block `reply.value`. However many calls there are, they cost three round trips to the server:
+    BEGIN, the calls, COMMIT. A call that depends on another's answer goes into another block.
+    The block raises the first error of a call, and then nothing of it is written.
 
     It pays where the network is slow. On the machine of the server it costs more processor time
     than the calls one by one: libpq looks for answers while it still sends.
@@ -132,10 +132,10 @@ def pipeline(
 @contextmanager
 def _pipeline(conn: Connection[Any]) -> Generator[Pipeline]:
     try:
-        with conn.pipeline() as libpq, conn.transaction():
+        with conn.transaction():
             calls = Pipeline(conn)
-            yield calls
-            libpq.sync()
+            with conn.pipeline():
+                yield calls
             answers = calls.receive()
     except (psycopg.Error, UnicodeEncodeError) as error:
         raise translate(error) or error from None
@@ -145,10 +145,10 @@ def _pipeline(conn: Connection[Any]) -> Generator[Pipeline]:
 @asynccontextmanager
 async def _async_pipeline(conn: AsyncConnection[Any]) -> AsyncGenerator[AsyncPipeline]:
     try:
-        async with conn.pipeline() as libpq, conn.transaction():
+        async with conn.transaction():
             calls = AsyncPipeline(conn)
-            yield calls
-            await libpq.sync()
+            async with conn.pipeline():
+                yield calls
             answers = await calls.receive()
     except (psycopg.Error, UnicodeEncodeError) as error:
         raise translate(error) or error from None

@@ -124,7 +124,7 @@ def test_a_block_that_raises_writes_nothing(connect: Connect) -> None:
         get_run_head(conn, data.id)
 
 
-def test_any_number_of_calls_costs_two_round_trips(connect: Connect, tmp_path: Path) -> None:
+def test_any_number_of_calls_costs_three_round_trips(connect: Connect, tmp_path: Path) -> None:
     conn = connect()
     run = create_run(conn, NewChatRun())
 
@@ -138,5 +138,4 @@ def test_any_number_of_calls_costs_two_round_trips(connect: Connect, tmp_path: P
         messages = trace.read()
 
     assert len(get_memory_records(conn, run.id)) == 50
-    print(messages)
-    assert messages.count("ReadyForQuery") == 2
+    assert messages.count("ReadyForQuery") == 3
