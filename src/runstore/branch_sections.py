@@ -1,0 +1,140 @@
+"""Branch sections: the sections that a branch changed, copied when it first wrote to them."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Final, NoReturn
+from uuid import UUID
+
+from . import _sql
+from ._json import check_text
+from ._models import Row
+from ._query import Statement, Steps, query
+from ._statements import one, parameters_of
+from .branch_reports import BranchSection, get_branch_report
+from .errors import InvalidTransition, NotFound
+from .ids import run_of
+from .report_sections import SectionDraft, stale
+
+_SQL: Final = _sql.load("branch_sections")
+_BRANCH: Final = "branch report"
+
+
+class BranchSectionState(Row):
+    """What a write to a section of a branch left; `base_version` is where the branch started."""
+
+    run_id: UUID
+    branch_id: UUID
+    slug: str
+    version: int
+    base_version: int
+    updated_at: datetime
+
+
+@query
+def put_branch_section(
+    branch_id: UUID, data: SectionDraft, *, expected_version: int | None = None
+) -> Statement[BranchSectionState]:
+    """Create or replace a section in an open branch, by its slug; the report stays as it is.
+
+    The first put of a slug notes the version of the report's section, which a merge compares.
+    `expected_version` is the version that `get_branch_report` shows, the branch's own or the
+    report's, and works as it does in `put_report_section`. Without a position the section stays
+    where the report has it.
+
+    Locks the branch. Raises `NotFound`, or `InvalidTransition` when the branch is not open.
+    """
+    parameters = {
+        **parameters_of(data, SectionDraft),
+        **_key(branch_id),
+        "expected_version": expected_version,
+    }
+    return one(
+        BranchSectionState,
+        _SQL["put_branch_section"],
+        parameters,
+        absent=lambda: _not_put(branch_id, data, expected_version),
+        prepare=False,
+    )
+
+
+def _not_put(
+    branch_id: UUID, data: SectionDraft, expected: int | None
+) -> Steps[BranchSectionState]:
+    section = yield from _writable(branch_id, data.slug)
+    if section is None:
+        raise stale(data.slug, expected, 0)
+    repeated = section.version - 1 == expected and not data.differences(section)
+    if section.base_version is None or not repeated:
+        raise stale(data.slug, expected, section.version)
+    return BranchSectionState(
+        run_id=run_of(branch_id),
+        branch_id=branch_id,
+        slug=section.slug,
+        version=section.version,
+        base_version=section.base_version,
+        updated_at=section.updated_at,
+    )
+
+
+@query
+def remove_branch_section(
+    branch_id: UUID, slug: str, *, expected_version: int | None = None
+) -> Statement[BranchSectionState]:
+    """Leave a section out of an open branch; a merge takes it out of the report.
+
+    A section that only the branch has is forgotten. `expected_version` is the version that
+    `get_branch_report` shows; `StaleWrite` says that it is another one. Locks the branch. Raises
+    `NotFound` when the branch or the section does not exist, `InvalidTransition` when the branch
+    is not open.
+    """
+    check_text(slug, "slug")
+
+    def refuse() -> Steps[NoReturn]:
+        section = yield from _writable(branch_id, slug)
+        if section is None:
+            raise NotFound("report section", slug)
+        raise stale(slug, expected_version, section.version)
+
+    return one(
+        BranchSectionState,
+        _SQL["remove_branch_section"],
+        {**_key(branch_id), "slug": slug, "expected_version": expected_version},
+        absent=refuse,
+        prepare=False,
+    )
+
+
+@query
+def revert_branch_section(branch_id: UUID, slug: str) -> Statement[BranchSectionState]:
+    """Forget what an open branch changed of a section: it shows the report's again.
+
+    What is put after that starts from the report's version of then, which is how a conflict is
+    resolved. Locks the branch. Raises `NotFound` when the branch does not exist or changed no
+    such section, `InvalidTransition` when the branch is not open.
+    """
+    check_text(slug, "slug")
+
+    def refuse() -> Steps[NoReturn]:
+        yield from _writable(branch_id, slug)
+        raise NotFound("branch section", slug)
+
+    return one(
+        BranchSectionState,
+        _SQL["revert_branch_section"],
+        {**_key(branch_id), "slug": slug},
+        absent=refuse,
+        prepare=False,
+    )
+
+
+def _writable(branch_id: UUID, slug: str) -> Steps[BranchSection | None]:
+    """Answer a section that was not written to, unless its branch is why."""
+    document = yield from get_branch_report.bind(branch_id)
+    if document.branch.status != "open":
+        raise InvalidTransition(_BRANCH, branch_id, document.branch.status)
+    return next((section for section in document.sections if section.slug == slug), None)
+
+
+def _key(branch_id: UUID) -> dict[str, Any]:
+    return {"run_id": run_of(branch_id), "branch_id": branch_id}

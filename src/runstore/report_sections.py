@@ -1,0 +1,181 @@
+"""Report sections: the working text of a report, part by part."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Annotated, ClassVar, Final, NoReturn
+from uuid import UUID
+
+from pydantic import Field, JsonValue
+
+from . import _sql
+from ._json import check_text
+from ._models import Input, JsonArray, JsonObject, Key, Page, Row, Text
+from ._pages import page
+from ._query import Statement, Steps, operation, query
+from ._statements import many, one, parameters_of
+from .errors import Conflict, InvalidPayload, InvalidTransition, NotFound, StaleWrite
+from .ids import new_child_id, run_of
+from .reports import ReportSection, get_report, lock_report
+
+_SQL: Final = _sql.load("report_sections")
+_SECTION: Final = "report section"
+
+
+class SectionState(Row):
+    """What a write to a section left."""
+
+    run_id: UUID
+    id: UUID
+    slug: str
+    position: int
+    version: int
+    updated_at: datetime
+
+
+class SectionDraft(Input):
+    """All that a section is to say. Sections stand by position, those of one position by slug.
+
+    Without a `position` a section keeps its place, and a new one comes last.
+    """
+
+    entity: ClassVar[str] = _SECTION
+    optional_fields: ClassVar[frozenset[str]] = frozenset({"position"})
+
+    slug: Key
+    heading: Key | None = None
+    content: Text
+    citations: JsonArray = Field(default_factory=list[JsonValue])
+    position: Annotated[int, Field(strict=True, ge=0, lt=1 << 30)] | None = None
+    metadata: JsonObject = Field(default_factory=dict)
+
+
+@query
+def put_report_section(
+    report_id: UUID, data: SectionDraft, *, expected_version: int | None = None
+) -> Statement[SectionState]:
+    """Create or replace a section of a draft, by its slug.
+
+    With `expected_version` it is a compare-and-set: `StaleWrite` says that the section's version
+    is another one; 0 is that of no section. Such a put may be repeated when its answer was lost:
+    the repetition changes nothing. Without it the last writer wins.
+
+    Locks the report. Raises `NotFound`, or `InvalidTransition` when the report is no draft.
+    """
+    parameters = {
+        **parameters_of(data, SectionDraft),
+        "run_id": run_of(report_id),
+        "report_id": report_id,
+        "id": new_child_id(report_id),
+        "expected_version": expected_version,
+    }
+    return one(
+        SectionState,
+        _SQL["put_report_section"],
+        parameters,
+        absent=lambda: _not_put(report_id, data, expected_version),
+        prepare=False,
+    )
+
+
+def _not_put(report_id: UUID, data: SectionDraft, expected: int | None) -> Steps[SectionState]:
+    section = yield from _writable(report_id, data.slug, expected)
+    found = 0 if section is None else section.version
+    if section is not None and found - 1 == expected and not data.differences(section):
+        return SectionState(**{name: section.__dict__[name] for name in SectionState.model_fields})
+    raise stale(data.slug, expected, found)
+
+
+@query
+def list_report_sections(
+    report_id: UUID, *, cursor: str | None = None, page_size: int = 100
+) -> Statement[Page[ReportSection]]:
+    """Return a page of the sections of a report's working text, in their order."""
+    return page(
+        ReportSection,
+        _SQL["list_report_sections"],
+        {"run_id": run_of(report_id), "report_id": report_id},
+        key={"after_position": "position", "after_slug": "slug"},
+        cursor=cursor,
+        page_size=page_size,
+    )
+
+
+@operation
+def order_report_sections(report_id: UUID, slugs: Sequence[str]) -> Steps[list[SectionState]]:
+    """Set the order of a draft's sections: the named ones first, then the others as they stood.
+
+    They are numbered from 1 and returned in their new order. Their versions stay: a move is no
+    change of a section. Locks the report. Raises `NotFound` when the report or a section does not
+    exist, `InvalidTransition` when the report is no draft.
+    """
+    slugs = list(slugs)
+    for index, slug in enumerate(slugs):
+        check_text(slug, f"slugs[{index}]")
+    if len(set(slugs)) < len(slugs):
+        raise InvalidPayload("slugs", "holds a slug twice")
+    # A statement of its own: only one that starts under the lock sees the sections that others
+    # committed while it waited.
+    report = yield from lock_report.bind(report_id)
+    if report.status != "draft":
+        raise InvalidTransition("report", report_id, report.status)
+    sections = yield from _order_report_sections.bind(report_id, slugs)
+    missing = set(slugs).difference(section.slug for section in sections)
+    if missing:
+        raise NotFound(_SECTION, min(missing))
+    return sections
+
+
+@query
+def _order_report_sections(report_id: UUID, slugs: list[str]) -> Statement[list[SectionState]]:
+    parameters = {"run_id": run_of(report_id), "report_id": report_id, "slugs": slugs}
+    return many(SectionState, _SQL["order_report_sections"], parameters, prepare=False)
+
+
+@query
+def remove_report_section(
+    report_id: UUID, slug: str, *, expected_version: int | None = None
+) -> Statement[SectionState]:
+    """Take a section out of a draft; its text is gone.
+
+    With `expected_version`, `StaleWrite` says that the section's version is another one. Locks
+    the report. Raises `NotFound` when the report or the section does not exist,
+    `InvalidTransition` when the report is no draft.
+    """
+    check_text(slug, "slug")
+
+    def refuse() -> Steps[NoReturn]:
+        section = yield from _writable(report_id, slug, expected_version)
+        if section is None:
+            raise NotFound(_SECTION, slug)
+        raise stale(slug, expected_version, section.version)
+
+    return one(
+        SectionState,
+        _SQL["remove_report_section"],
+        {
+            "run_id": run_of(report_id),
+            "report_id": report_id,
+            "slug": slug,
+            "expected_version": expected_version,
+        },
+        absent=refuse,
+        prepare=False,
+    )
+
+
+def _writable(report_id: UUID, slug: str, expected: int | None) -> Steps[ReportSection | None]:
+    """Answer a section that was not written to, unless its report is why."""
+    document = yield from get_report.bind(report_id)
+    if document.report.status != "draft":
+        raise InvalidTransition("report", report_id, document.report.status)
+    return next((section for section in document.sections if section.slug == slug), None)
+
+
+def stale(slug: str, expected: int | None, found: int) -> StaleWrite | Conflict:
+    """Make the error of a write to a section that could be written to and was not."""
+    if expected in (None, found):
+        # The reason, such as a report that was no draft, is gone between the two statements.
+        return Conflict(f"section {slug} was written to at the same time; repeat the write")
+    return StaleWrite(f"version of section {slug}", expected, found)
