@@ -1,0 +1,146 @@
+-- Quotas: how much a subject may use of a meter in a period.
+-- A quota counts what is reserved and logged after it was made, and starts with what the log says
+-- was used in its window before.
+
+-- name: set_quota :maybe
+-- Make a quota with the counter of its present window, or give the one that the subject has on
+-- this meter and period another limit. No row: that one has another time zone.
+WITH quota AS (
+    INSERT INTO runstore.quotas (
+        tenant_id,
+        subject_id,
+        id,
+        meter,
+        period,
+        timezone,
+        limit_amount,
+        hard,
+        metadata,
+        created_at,
+        updated_at
+    )
+    VALUES (
+        coalesce(%(tenant_id)s::text, runstore.current_tenant_id()),
+        %(subject_id)s,
+        %(id)s,
+        %(meter)s,
+        %(period)s,
+        %(timezone)s,
+        %(limit_amount)s,
+        %(hard)s,
+        %(metadata)s,
+        statement_timestamp(),
+        statement_timestamp()
+    )
+    ON CONFLICT (tenant_id, subject_id, meter, period) DO UPDATE
+        SET
+            limit_amount = excluded.limit_amount,
+            hard = excluded.hard,
+            metadata = excluded.metadata,
+            updated_at = excluded.updated_at
+        WHERE quotas.timezone = excluded.timezone
+    RETURNING
+        tenant_id,
+        subject_id,
+        id,
+        meter,
+        period,
+        timezone,
+        limit_amount,
+        hard,
+        metadata,
+        created_at,
+        updated_at
+),
+
+present AS (
+    SELECT
+        quota.tenant_id,
+        quota.subject_id,
+        quota.id,
+        quota.meter,
+        runstore.window_start(quota.period, quota.timezone, quota.created_at) AS window_start
+    FROM quota
+    WHERE quota.created_at = quota.updated_at
+),
+
+counter AS (
+    INSERT INTO runstore.usage_counters (tenant_id, subject_id, quota_id, window_start, carried, used)
+    SELECT
+        present.tenant_id,
+        present.subject_id,
+        present.id,
+        present.window_start,
+        logged.amount,
+        logged.amount
+    FROM present
+    CROSS JOIN LATERAL (
+        SELECT coalesce(sum(usage_logs.amount), 0)::bigint AS amount
+        FROM runstore.usage_logs
+        WHERE usage_logs.tenant_id = present.tenant_id
+            AND usage_logs.subject_id = present.subject_id
+            AND usage_logs.created_at >= present.window_start
+            AND usage_logs.meter = present.meter
+    ) AS logged
+)
+
+SELECT
+    quota.tenant_id,
+    quota.subject_id,
+    quota.id,
+    quota.meter,
+    quota.period,
+    quota.timezone,
+    quota.limit_amount,
+    quota.hard,
+    quota.metadata,
+    quota.created_at,
+    quota.updated_at
+FROM quota;
+
+-- name: remove_quota :one
+-- Delete a quota with its counters. No row: there is none.
+DELETE FROM runstore.quotas
+WHERE tenant_id = coalesce(%(tenant_id)s::text, runstore.current_tenant_id())
+    AND subject_id = %(subject_id)s
+    AND meter = %(meter)s
+    AND period = %(period)s
+RETURNING
+    tenant_id,
+    subject_id,
+    id,
+    meter,
+    period,
+    timezone,
+    limit_amount,
+    hard,
+    metadata,
+    created_at,
+    updated_at;
+
+-- name: list_quotas :many
+-- List a tenant's quotas, or those of one subject, by subject, meter and period.
+SELECT
+    tenant_id,
+    subject_id,
+    id,
+    meter,
+    period,
+    timezone,
+    limit_amount,
+    hard,
+    metadata,
+    created_at,
+    updated_at
+FROM runstore.quotas
+WHERE tenant_id = coalesce(%(tenant_id)s::text, runstore.current_tenant_id())
+    AND (%(subject_id)s::text IS NULL OR subject_id = %(subject_id)s)
+    AND (
+        %(after_subject_id)s::text IS NULL
+        OR (subject_id, meter, period) > (%(after_subject_id)s, %(after_meter)s, %(after_period)s)
+    )
+ORDER BY
+    subject_id,
+    meter,
+    period
+LIMIT %(row_limit)s;

@@ -1,0 +1,260 @@
+-- Usage reservations: holds on what a subject is about to use, of every quota that it touches.
+--
+-- Whoever changes counters locks the reservations that it ends, by id, then the counters, in the
+-- order of their key, and changes rows only when it has all locks. What is held stands in the
+-- reservation, and what is counted in the log, so that a later change of quotas cannot part
+-- them from the counters. The windows are those of the database's clock.
+
+-- name: reserve_usage :one
+-- Hold amounts against every quota that the subject has on their meters, all or nothing.
+-- A counter that is missing, since its window is new, is made: with the hold where the quota is the
+-- only one, and else empty, for the next attempt to lock all of them in their order. Where it is
+-- plain that a hard quota would be passed nothing is locked.
+-- No row: a hard quota would be passed, a counter was missing, or the id is taken.
+WITH taken AS (
+    SELECT usage_reservations.id
+    FROM runstore.usage_reservations
+    WHERE usage_reservations.id = %(id)s
+    UNION ALL
+    SELECT usage_logs.id
+    FROM runstore.usage_logs
+    WHERE usage_logs.id = %(id)s
+),
+
+asked AS MATERIALIZED (
+    SELECT
+        quotas.tenant_id,
+        quotas.subject_id,
+        quotas.id AS quota_id,
+        quotas.meter,
+        runstore.window_start(quotas.period, quotas.timezone, statement_timestamp()) AS window_start,
+        quotas.limit_amount,
+        quotas.hard AS bound,
+        (%(amounts)s::jsonb ->> quotas.meter)::bigint AS amount,
+        count(*) OVER () = 1 AS alone
+    FROM runstore.quotas
+    WHERE quotas.tenant_id = coalesce(%(tenant_id)s::text, runstore.current_tenant_id())
+        AND quotas.subject_id = %(subject_id)s
+        AND (%(amounts)s::jsonb ->> quotas.meter) IS NOT NULL
+),
+
+seen AS MATERIALIZED (
+    SELECT
+        asked.quota_id,
+        usage_counters.quota_id IS NOT NULL AS counted,
+        NOT asked.bound OR asked.amount
+        <= greatest(asked.limit_amount - coalesce(usage_counters.used + usage_counters.held, 0), 0) AS fits
+    FROM asked
+    LEFT JOIN runstore.usage_counters
+        ON
+            asked.tenant_id = usage_counters.tenant_id
+            AND asked.subject_id = usage_counters.subject_id
+            AND asked.quota_id = usage_counters.quota_id
+            AND asked.window_start = usage_counters.window_start
+),
+
+locked AS MATERIALIZED (
+    SELECT
+        usage_counters.tenant_id,
+        usage_counters.subject_id,
+        usage_counters.quota_id,
+        usage_counters.window_start,
+        asked.meter,
+        asked.amount,
+        NOT asked.bound OR asked.amount
+        <= greatest(asked.limit_amount - usage_counters.used - usage_counters.held, 0) AS fits
+    FROM asked
+    INNER JOIN runstore.usage_counters
+        ON
+            asked.tenant_id = usage_counters.tenant_id
+            AND asked.subject_id = usage_counters.subject_id
+            AND asked.quota_id = usage_counters.quota_id
+            AND asked.window_start = usage_counters.window_start
+    WHERE (SELECT bool_and(seen.counted AND seen.fits) FROM seen)
+    ORDER BY
+        usage_counters.tenant_id,
+        usage_counters.subject_id,
+        usage_counters.quota_id,
+        usage_counters.window_start
+    FOR UPDATE OF usage_counters
+),
+
+made AS (
+    INSERT INTO runstore.usage_counters (tenant_id, subject_id, quota_id, window_start, held)
+    SELECT
+        quotas.tenant_id,
+        quotas.subject_id,
+        quotas.id,
+        asked.window_start,
+        CASE WHEN asked.alone THEN asked.amount ELSE 0 END
+    FROM asked
+    INNER JOIN seen ON asked.quota_id = seen.quota_id
+    INNER JOIN runstore.quotas
+        ON
+            asked.tenant_id = quotas.tenant_id
+            AND asked.subject_id = quotas.subject_id
+            AND asked.quota_id = quotas.id
+    WHERE NOT seen.counted
+        AND (SELECT bool_and(every_one.fits) FROM seen AS every_one)
+        AND NOT EXISTS (SELECT FROM taken)
+    ORDER BY
+        quotas.tenant_id,
+        quotas.subject_id,
+        quotas.id,
+        asked.window_start
+    FOR KEY SHARE OF quotas
+    ON CONFLICT (tenant_id, subject_id, quota_id, window_start) DO NOTHING
+    RETURNING
+        quota_id,
+        window_start
+),
+
+granted AS (
+    SELECT
+        locked.quota_id,
+        locked.window_start,
+        locked.meter,
+        locked.amount,
+        locked.fits
+    FROM locked
+    UNION ALL
+    SELECT
+        made.quota_id,
+        made.window_start,
+        asked.meter,
+        asked.amount,
+        asked.alone AS fits
+    FROM made
+    INNER JOIN asked ON made.quota_id = asked.quota_id
+),
+
+allowed AS MATERIALIZED (
+    SELECT
+        coalesce(array_agg(granted.quota_id ORDER BY granted.quota_id), '{}') AS quota_ids,
+        coalesce(array_agg(granted.window_start ORDER BY granted.quota_id), '{}') AS window_starts,
+        coalesce(array_agg(granted.amount ORDER BY granted.quota_id), '{}') AS held_amounts
+    FROM granted
+    HAVING coalesce(bool_and(granted.fits), true)
+        AND count(*) = (SELECT count(*) FROM asked)
+        AND NOT EXISTS (SELECT FROM taken)
+),
+
+reservation AS (
+    INSERT INTO runstore.usage_reservations (
+        id,
+        tenant_id,
+        subject_id,
+        amounts,
+        quota_ids,
+        window_starts,
+        held_amounts,
+        run_id,
+        invocation_id,
+        tool_call_id,
+        provider,
+        model,
+        metadata,
+        expires_at
+    )
+    SELECT
+        %(id)s::uuid,
+        coalesce(%(tenant_id)s::text, runstore.current_tenant_id()),
+        %(subject_id)s::text,
+        %(amounts)s::jsonb,
+        allowed.quota_ids,
+        allowed.window_starts,
+        allowed.held_amounts,
+        %(run_id)s::uuid,
+        %(invocation_id)s::uuid,
+        %(tool_call_id)s::uuid,
+        %(provider)s::text,
+        %(model)s::text,
+        %(metadata)s::jsonb,
+        clock_timestamp() + %(hold_for)s::interval
+    FROM allowed
+    RETURNING
+        id,
+        tenant_id,
+        subject_id,
+        amounts,
+        status,
+        run_id,
+        invocation_id,
+        tool_call_id,
+        provider,
+        model,
+        metadata,
+        created_at,
+        expires_at,
+        finished_at
+),
+
+held AS (
+    UPDATE runstore.usage_counters
+    SET held = usage_counters.held + locked.amount
+    FROM locked
+    CROSS JOIN reservation
+    WHERE usage_counters.tenant_id = locked.tenant_id
+        AND usage_counters.subject_id = locked.subject_id
+        AND usage_counters.quota_id = locked.quota_id
+        AND usage_counters.window_start = locked.window_start
+)
+
+SELECT
+    reservation.id,
+    reservation.tenant_id,
+    reservation.subject_id,
+    reservation.amounts,
+    reservation.status,
+    reservation.run_id,
+    reservation.invocation_id,
+    reservation.tool_call_id,
+    reservation.provider,
+    reservation.model,
+    reservation.metadata,
+    reservation.created_at,
+    reservation.expires_at,
+    reservation.finished_at
+FROM reservation;
+
+-- name: get_reservation :one
+-- Read a reservation. No row: it does not exist.
+SELECT
+    id,
+    tenant_id,
+    subject_id,
+    amounts,
+    status,
+    run_id,
+    invocation_id,
+    tool_call_id,
+    provider,
+    model,
+    metadata,
+    created_at,
+    expires_at,
+    finished_at
+FROM runstore.usage_reservations
+WHERE id = %(reservation_id)s;
+
+-- name: renew_reservation :one
+-- Let an open hold expire later. No row: it does not exist or is not held.
+UPDATE runstore.usage_reservations
+SET expires_at = (SELECT clock_timestamp()) + %(hold_for)s::interval
+WHERE id = %(reservation_id)s
+    AND status = 'held'
+RETURNING
+    id,
+    tenant_id,
+    subject_id,
+    amounts,
+    status,
+    run_id,
+    invocation_id,
+    tool_call_id,
+    provider,
+    model,
+    metadata,
+    created_at,
+    expires_at,
+    finished_at;

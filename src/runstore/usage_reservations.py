@@ -1,0 +1,154 @@
+"""Usage reservations: holds on what a subject is about to use."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Annotated, ClassVar, Final, Literal
+from uuid import UUID
+
+from pydantic import Field, JsonValue
+
+from . import _sql
+from ._models import Row
+from ._query import Statement, Steps, query
+from ._statements import get, maker, parameters_of, refuse_differences, transition
+from ._usage import Amounts, NewUsageInput
+from .errors import Conflict, InvalidPayload, NotFound, RunstoreError
+from .usage_counters import until_decided
+
+_SQL: Final = _sql.load("usage_reservations")
+RESERVATION: Final = "usage reservation"
+_KEY: Final = "usage_reservations_pkey"
+
+ReservationStatus = Literal["held", "settled", "released", "expired"]
+
+_LONGEST: Final = timedelta(days=366)
+
+
+class Reservation(Row):
+    """A hold of amounts, by meter, in the meters' own units.
+
+    `expired` says that the hold was given back; it may still be settled. `settled` (what was used
+    is logged) and `released` (nothing was) are final.
+    """
+
+    id: UUID
+    tenant_id: str
+    subject_id: str
+    amounts: dict[str, int]
+    status: ReservationStatus
+    run_id: UUID | None
+    invocation_id: UUID | None
+    tool_call_id: UUID | None
+    provider: str | None
+    model: str | None
+    metadata: dict[str, JsonValue]
+    created_at: datetime
+    expires_at: datetime
+    finished_at: datetime | None
+
+
+class NewReservation(NewUsageInput):
+    """What a subject is about to use, at most, and for how long it is to be held for it.
+
+    The amounts are the caller's estimate; what is settled later may be more, and is logged in
+    full. `hold_for` should be longer than the work, or renewed while it goes on.
+    """
+
+    entity: ClassVar[str] = RESERVATION
+    changing_fields: ClassVar[frozenset[str]] = frozenset({"hold_for"})
+
+    amounts: Amounts
+    hold_for: Annotated[timedelta, Field(gt=timedelta(), le=_LONGEST)] = timedelta(minutes=10)
+
+
+@query
+def reserve_usage(data: NewReservation) -> Statement[Reservation]:
+    """Hold amounts against every quota that the subject has on their meters, all or nothing.
+
+    One statement, in which used and held never pass a hard limit, whatever the number of
+    callers; a soft one may be passed, and a meter without a quota is unlimited. Where a window
+    is new and the subject has several quotas, two statements more make their counters. Raises
+    `QuotaExceeded`, of several quotas for the one that resets last; nothing is held then.
+
+    Idempotent by the id of `data`: a repeated call answers the reservation as it is by now, also
+    when it has ended or the quota is exceeded since. Raises `Conflict` when it is another one.
+    Locks the counters that it changes, in the order of their key; commit soon.
+    """
+    parameters = parameters_of(data, NewReservation)
+    make = maker(Reservation)
+
+    def refused(error: RunstoreError) -> Steps[Reservation]:
+        yield from pass_over_taken(error)
+        return (yield from decide(data))
+
+    return Statement(
+        _SQL["reserve_usage"],
+        parameters,
+        lambda rows: make(rows[0]),
+        lambda: decide(data),
+        refused,
+    )
+
+
+def decide(data: NewReservation) -> Steps[Reservation]:
+    """Take the steps that follow an attempt to reserve which held nothing."""
+    parameters = data.parameters()
+    make = maker(Reservation)
+
+    def attempt() -> Statement[Reservation | None]:
+        return Statement(
+            _SQL["reserve_usage"],
+            parameters,
+            lambda rows: make(rows[0]) if rows else None,
+            refused=pass_over_taken,
+        )
+
+    return (
+        yield from until_decided(
+            data, data.amounts, attempt=attempt, repeated=lambda: _repeated(data)
+        )
+    )
+
+
+def pass_over_taken(error: RunstoreError) -> Steps[None]:
+    """Pass over that somebody reserved under the same id at the same time."""
+    yield from ()
+    if not isinstance(error, Conflict) or error.constraint != _KEY:
+        raise error
+
+
+def _repeated(data: NewReservation) -> Steps[Reservation]:
+    try:
+        reservation = yield from get_reservation.bind(data.id)
+    except NotFound:
+        raise Conflict(f"{RESERVATION} {data.id} has the id of an entry of the log") from None
+    refuse_differences(data, reservation)
+    return reservation
+
+
+@query
+def get_reservation(reservation_id: UUID) -> Statement[Reservation]:
+    """Return a reservation. Raises `NotFound`."""
+    parameters = {"reservation_id": reservation_id}
+    return get(Reservation, _SQL["get_reservation"], RESERVATION, reservation_id, parameters)
+
+
+@query
+def renew_reservation(
+    reservation_id: UUID, *, hold_for: timedelta = timedelta(minutes=10)
+) -> Statement[Reservation]:
+    """Let an open hold expire `hold_for` from now, whenever it would have.
+
+    For long streams: every third of `hold_for` by the clock, not by what arrives. Raises
+    `NotFound`, or `InvalidTransition` when it has ended; one that expired can still be settled.
+    """
+    if not timedelta() < hold_for <= _LONGEST:
+        raise InvalidPayload("hold_for", f"must be more than 0 and at most {_LONGEST.days} days")
+    return transition(
+        Reservation,
+        _SQL["renew_reservation"],
+        {"reservation_id": reservation_id, "hold_for": hold_for},
+        RESERVATION,
+        lambda: get_reservation.bind(reservation_id),
+    )

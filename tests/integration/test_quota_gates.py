@@ -1,0 +1,373 @@
+import asyncio
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg import AsyncConnection
+
+from connections import Caller, Connect, Kind, wait_until_blocked
+from runstore import (
+    Conflict,
+    InvalidPayload,
+    NewReservation,
+    QuotaExceeded,
+    QuotaGate,
+    Reservation,
+    get_usage,
+    reserve_usage,
+    set_quota,
+    settle_usage,
+    transaction,
+    verify_usage,
+)
+from runstore.quota_gates import reserve_usages
+from statements import statements
+from usage_factories import (
+    SUBJECT,
+    disagreements,
+    make_quota,
+    new_quota,
+    new_reservation,
+    pass_time,
+    used_and_held,
+)
+
+# reserve_usages
+
+
+def batch(call: Caller, *amounts: int) -> list[int]:
+    """Reserve tokens together, and return the amounts that are held."""
+    data = [new_reservation(tokens) for tokens in amounts]
+    held = {reservation.id: reservation for reservation in call(reserve_usages, data)}
+    return [item.amounts["tokens"] for item in data if item.id in held]
+
+
+def test_what_is_held_together_is_held_as_if_alone(call: Caller) -> None:
+    make_quota(call)
+    make_quota(call, period="day")
+    data = [
+        new_reservation(1, provider="p", metadata={"a": 1}),
+        new_reservation(amounts={"tokens": 2, "runs": 1}),
+        new_reservation(amounts={"runs": 1}),
+    ]
+    held = {reservation.id: reservation for reservation in call(reserve_usages, data)}
+    assert len(held) == 3
+    for item in data:
+        assert item.differences(held[item.id]) == []
+        assert call(reserve_usage, item) == held[item.id]
+    assert used_and_held(call) == [(0, 3)] * 2
+    for item in data:
+        call(settle_usage, item.id, item.amounts)
+    assert used_and_held(call) == [(3, 0)] * 2
+    assert disagreements(call) == []
+
+
+def test_a_batch_is_held_up_to_the_first_that_does_not_fit(call: Caller) -> None:
+    make_quota(call, limit_amount=100)
+    assert batch(call, 50, 30, 21, 5) == [50, 30]
+    assert used_and_held(call) == [(0, 80)]
+
+
+def test_what_could_never_fit_stands_in_nobodys_way(call: Caller) -> None:
+    make_quota(call, limit_amount=100)
+    assert batch(call, 101, 50, 200, 50, 1) == [50, 50]
+    assert batch(call, 1, 0, 2) == [0]
+    assert used_and_held(call) == [(0, 100)]
+
+
+def test_every_quota_of_a_batch_holds(call: Caller) -> None:
+    make_quota(call, meter="runs", limit_amount=2)
+    make_quota(call, meter="tokens", limit_amount=100)
+    make_quota(call, meter="tokens", period="day", limit_amount=0, hard=False)
+    data = [new_reservation(amounts={"runs": 1, "tokens": tokens}) for tokens in (40, 40, 1)]
+    data.append(new_reservation(amounts={"unlimited": 5}))
+    held = {reservation.id for reservation in call(reserve_usages, data)}
+    assert held == {data[0].id, data[1].id, data[3].id}
+    assert used_and_held(call) == [(0, 2), (0, 80), (0, 80)]
+
+
+def test_a_batch_in_a_new_window_makes_its_counters_first(call: Caller) -> None:
+    make_quota(call, period="month")
+    pass_time(call)
+    data = [new_reservation(1), new_reservation(2)]
+    assert call(reserve_usages, data) == []
+    assert len(call(reserve_usages, data)) == 2
+    assert disagreements(call) == []
+
+
+def test_what_is_held_already_is_passed_over(call: Caller) -> None:
+    make_quota(call)
+    first, second = new_reservation(5), new_reservation(6)
+    call(reserve_usage, first)
+    assert [held.id for held in call(reserve_usages, [first, second])] == [second.id]
+    assert used_and_held(call) == [(0, 11)]
+
+
+@pytest.mark.parametrize(
+    ("data", "path"),
+    [
+        ([], "data"),
+        ([new_reservation()] * 2, "data"),
+        ([new_reservation(), new_reservation(subject_id="another")], "[1].subject_id"),
+        ([new_reservation(), new_reservation(tenant_id="another")], "[1].subject_id"),
+        ([new_reservation() for _ in range(1001)], "data"),
+        (["x"], "data"),
+    ],
+)
+def test_what_is_no_batch_is_refused(call: Caller, data: Any, path: str) -> None:
+    with pytest.raises(InvalidPayload) as raised:
+        call(reserve_usages, data)
+    assert raised.value.path == path
+
+
+# QuotaGate
+
+
+def outcome(reserved: Callable[[], Reservation]) -> str:
+    try:
+        return reserved().status
+    except QuotaExceeded:
+        return "exceeded"
+
+
+def run_threads(dsn: str, gate: QuotaGate, data: list[NewReservation]) -> list[str]:
+    """Reserve all at once: the first at work, the others waiting, in their order."""
+    with ExitStack() as stack:
+        conns = [stack.enter_context(psycopg.connect(dsn, autocommit=True)) for _ in data]
+        holder, observer = (
+            stack.enter_context(psycopg.connect(dsn, autocommit=True)) for _ in range(2)
+        )
+        pool = stack.enter_context(ThreadPoolExecutor(len(data)))
+        futures: list[Future[Reservation]] = []
+        with holder.transaction():
+            holder.execute("SELECT FROM runstore.usage_counters FOR UPDATE")
+            for place, (conn, item) in enumerate(zip(conns, data, strict=True)):
+                futures.append(pool.submit(gate.reserve_usage, conn, item))
+                if place == 0:
+                    wait_until_blocked(observer)
+                else:
+                    wait_for_line(gate, place)
+        return [outcome(future.result) for future in futures]
+
+
+def wait_for_line(gate: QuotaGate, length: int) -> None:
+    """Return once so many callers wait in a gate."""
+    deadline = time.monotonic() + 10
+    while line(gate) < length:
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+
+
+def line(gate: QuotaGate) -> int:
+    return sum(map(len, waiting(gate).values()))
+
+
+def waiting(gate: QuotaGate) -> dict[Any, Any]:
+    found: dict[Any, Any] = vars(gate)["_waiting"]
+    return found
+
+
+def run_tasks(dsn: str, gate: QuotaGate, data: list[NewReservation]) -> list[str]:
+    async def run() -> list[str]:
+        conns = [await AsyncConnection.connect(dsn, autocommit=True) for _ in data]
+        try:
+            with (
+                psycopg.connect(dsn, autocommit=True) as holder,
+                psycopg.connect(dsn, autocommit=True) as observer,
+            ):
+                with holder.transaction():
+                    holder.execute("SELECT FROM runstore.usage_counters FOR UPDATE")
+                    tasks = [asyncio.create_task(gate.reserve_usage(conns[0], data[0]))]
+                    await asyncio.to_thread(wait_until_blocked, observer)
+                    for conn, item in zip(conns[1:], data[1:], strict=True):
+                        tasks.append(asyncio.create_task(gate.reserve_usage(conn, item)))
+                    await in_line(gate, len(data) - 1)
+                done = await asyncio.gather(*tasks, return_exceptions=True)
+                return [
+                    result.status if isinstance(result, Reservation) else type(result).__name__
+                    for result in done
+                ]
+        finally:
+            for conn in conns:
+                await conn.close()
+
+    return ["exceeded" if name == "QuotaExceeded" else name for name in asyncio.run(run())]
+
+
+async def in_line(gate: QuotaGate, length: int) -> None:
+    """Return once the tasks that were made have come to wait."""
+    for _ in range(1000):
+        if line(gate) == length:
+            return
+        await asyncio.sleep(0)
+    raise AssertionError(line(gate))
+
+
+RUN: dict[Kind, Callable[[str, QuotaGate, list[NewReservation]], list[str]]] = {
+    "blocking": run_threads,
+    "asyncio": run_tasks,
+}
+
+
+@pytest.mark.parametrize("kind", RUN)
+def test_those_who_wait_are_reserved_for_in_one_statement(
+    database: str, connect: Connect, kind: Kind
+) -> None:
+    conn = connect()
+    set_quota(conn, new_quota(limit_amount=100))
+    gate = QuotaGate()
+    with statements() as sent:
+        outcomes = RUN[kind](database, gate, [new_reservation(10) for _ in range(10)])
+    assert outcomes == ["held"] * 10
+    assert sent == ["reserve_usages"] * 2
+    assert waiting(gate) == {}
+    assert [quota.held for quota in get_usage(conn, SUBJECT)] == [100]
+
+
+@pytest.mark.parametrize("kind", RUN)
+def test_everyone_hears_what_they_would_have_heard_alone(
+    database: str, connect: Connect, kind: Kind
+) -> None:
+    conn = connect()
+    set_quota(conn, new_quota(limit_amount=100))
+    amounts = [10, 200, 60, 40, 30, 1]
+    data = [new_reservation(tokens) for tokens in amounts]
+    outcomes = RUN[kind](database, QuotaGate(), data)
+    assert outcomes[:4] == ["held", "exceeded", "held", "exceeded"]
+    assert outcomes[4] == "held" or outcomes[5] == "held"
+    held = sum(tokens for tokens, said in zip(amounts, outcomes, strict=True) if said == "held")
+    assert [quota.held for quota in get_usage(conn, SUBJECT)] == [held]
+    assert held in (71, 100)
+    assert verify_usage(conn).items == []
+
+
+@pytest.mark.parametrize("kind", RUN)
+def test_a_batch_has_no_more_than_so_many(database: str, connect: Connect, kind: Kind) -> None:
+    set_quota(connect(), new_quota(limit_amount=100))
+    with statements() as sent:
+        outcomes = RUN[kind](
+            database, QuotaGate(max_batch=3), [new_reservation(1) for _ in range(8)]
+        )
+    assert outcomes == ["held"] * 8
+    assert sent == ["reserve_usages"] * 4
+
+
+def through(gate: QuotaGate) -> Any:
+    """Make a gate's method a function of any connection, as `call` wants it."""
+    return gate.reserve_usage
+
+
+def test_a_gate_answers_like_reserve_usage(committed_call: Caller) -> None:
+    call, gate = committed_call, QuotaGate()
+    make_quota(call, period="month", limit_amount=100)
+    make_quota(call, period="day", limit_amount=100)
+    data = new_reservation(60)
+    first = call(through(gate), data)
+    assert first == call(reserve_usage, data)
+    assert call(through(gate), data) == first
+    with pytest.raises(Conflict):
+        call(through(gate), new_reservation(61, id=data.id))
+    with pytest.raises(QuotaExceeded) as raised:
+        call(through(gate), new_reservation(41))
+    assert (raised.value.held, raised.value.asked) == (60, 41)
+    pass_time(call)
+    assert call(through(gate), new_reservation(70)).status == "held"
+    with pytest.raises(InvalidPayload):
+        call(through(gate), "data")
+    assert waiting(gate) == {}
+    assert disagreements(call) == []
+
+
+def test_in_a_transaction_a_gate_waits_for_nobody(call: Caller) -> None:
+    make_quota(call, limit_amount=100)
+    gate = QuotaGate()
+    with statements() as sent:
+        assert call(through(gate), new_reservation(5)).status == "held"
+    assert sent == ["reserve_usage"]
+
+
+def test_without_autocommit_a_gate_waits_for_nobody(database: str, connect: Connect) -> None:
+    set_quota(connect(), new_quota())
+    with psycopg.connect(database) as conn, statements() as sent:
+        QuotaGate().reserve_usage(conn, new_reservation())
+        conn.rollback()
+    assert sent == ["reserve_usage"]
+    assert [quota.held for quota in get_usage(connect(), SUBJECT)] == [0]
+
+
+def test_a_repetition_in_the_line_is_answered_too(database: str, connect: Connect) -> None:
+    set_quota(connect(), new_quota(limit_amount=100))
+    item = new_reservation(10)
+    data = [new_reservation(10), item, item, new_reservation(10)]
+    assert run_threads(database, QuotaGate(), data) == ["held"] * 4
+    assert [quota.held for quota in get_usage(connect(), SUBJECT)] == [30]
+
+
+def test_when_the_one_who_leads_fails_the_others_decide_alone(
+    database: str, connect: Connect
+) -> None:
+    set_quota(connect(), new_quota(limit_amount=100))
+    gate, leader, follower, observer = QuotaGate(), connect(), connect(), connect()
+    holder = connect()
+    with ThreadPoolExecutor(3) as pool:
+        with transaction(holder):
+            holder.execute("SELECT FROM runstore.usage_counters FOR UPDATE")
+            first = pool.submit(gate.reserve_usage, connect(), new_reservation(10))
+            wait_until_blocked(observer)
+            second = pool.submit(gate.reserve_usage, leader, new_reservation(10))
+            wait_for_line(gate, 1)
+            third = pool.submit(gate.reserve_usage, follower, new_reservation(10))
+            wait_for_line(gate, 2)
+            # It will find out when its turn comes.
+            observer.execute("SELECT pg_terminate_backend(%s)", (leader.info.backend_pid,))
+        assert first.result(timeout=10).status == "held"
+        with pytest.raises(psycopg.OperationalError):
+            second.result(timeout=10)
+        assert third.result(timeout=10).status == "held"
+    assert waiting(gate) == {}
+    assert [quota.held for quota in get_usage(connect(), SUBJECT)] == [20]
+
+
+def test_a_task_that_is_cancelled_keeps_nobody_waiting(database: str, connect: Connect) -> None:
+    set_quota(connect(), new_quota(limit_amount=100))
+    gate = QuotaGate()
+
+    async def run() -> list[object]:
+        conns = [await AsyncConnection.connect(database, autocommit=True) for _ in range(4)]
+        holder, observer = connect(), connect()
+        with transaction(holder):
+            holder.execute("SELECT FROM runstore.usage_counters FOR UPDATE")
+            tasks = [asyncio.create_task(gate.reserve_usage(conns[0], new_reservation(10)))]
+            await asyncio.to_thread(wait_until_blocked, observer)
+            tasks += [
+                asyncio.create_task(gate.reserve_usage(conn, new_reservation(10)))
+                for conn in conns[1:]
+            ]
+            await in_line(gate, 3)
+            # The one who waits for the server, and one who waits in the line.
+            tasks[0].cancel()
+            tasks[2].cancel()
+            await asyncio.wait([tasks[0], tasks[2]])
+        done = await asyncio.gather(*tasks, return_exceptions=True)
+        for conn in conns:
+            await conn.close()
+        return [type(result).__name__ for result in done]
+
+    assert asyncio.run(run()) == [
+        "CancelledError",
+        "Reservation",
+        "CancelledError",
+        "Reservation",
+    ]
+    assert waiting(gate) == {}
+    assert [quota.held for quota in get_usage(connect(), SUBJECT)] == [20]
+
+
+@pytest.mark.parametrize("max_batch", [0, 1001])
+def test_a_gate_has_a_batch_of_some(max_batch: int) -> None:
+    with pytest.raises(InvalidPayload):
+        QuotaGate(max_batch=max_batch)

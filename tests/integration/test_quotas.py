@@ -1,0 +1,237 @@
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from connections import Caller
+from contents import changes, contents
+from runstore import (
+    InvalidPayload,
+    NotFound,
+    list_quotas,
+    remove_quota,
+    set_quota,
+    settle_usage,
+)
+from runstore.quotas import Period
+from usage_factories import (
+    SUBJECT,
+    disagreements,
+    make_quota,
+    new_quota,
+    pass_time,
+    record,
+    reserve,
+    usage_of,
+    used_and_held,
+)
+
+# set_quota
+
+
+def test_a_quota_is_stored_as_it_is_set(call: Caller) -> None:
+    data = new_quota(
+        tenant_id="acme",
+        period="week",
+        timezone="Europe/Berlin",
+        limit_amount=2**63 - 1,
+        hard=False,
+        metadata={"plan": "pro"},
+    )
+    quota = call(set_quota, data)
+    stored = call(list_quotas, tenant_id="acme").items
+    assert stored == [quota]
+    assert data.differences(quota) == []
+    assert quota.created_at == quota.updated_at
+
+
+def test_a_quota_that_is_set_again_keeps_its_id_and_what_it_counted(call: Caller) -> None:
+    first = make_quota(call, limit_amount=100)
+    record(call, 60)
+    second = make_quota(call, limit_amount=50, hard=False, metadata={"a": 1})
+    assert (second.id, second.limit_amount, second.hard) == (first.id, 50, False)
+    assert (second.metadata, second.created_at) == ({"a": 1}, first.created_at)
+    assert second.updated_at > first.updated_at
+    assert used_and_held(call) == [(60, 0)]
+
+
+def test_setting_a_quota_again_writes_nothing_else(call: Caller) -> None:
+    make_quota(call)
+    before = contents(call)
+    make_quota(call)
+    assert changes(before, contents(call)).keys() == {"quotas"}
+
+
+def test_a_quota_starts_with_what_the_log_says_of_its_window(call: Caller) -> None:
+    record(call, 7)
+    pass_time(call)
+    record(call, 20)
+    record(call, 1, subject_id="another")
+    record(call, 1, amounts={"runs": 1})
+    record(call, 1, tenant_id="another")
+    make_quota(call, period="month")
+    make_quota(call, period="total")
+    assert used_and_held(call) == [(20, 0), (27, 0)]
+    record(call, 5)
+    assert used_and_held(call) == [(25, 0), (32, 0)]
+    assert disagreements(call) == []
+
+
+def test_what_is_held_when_a_quota_is_set_counts_once_it_is_settled(call: Caller) -> None:
+    held = reserve(call, 30)
+    make_quota(call)
+    assert used_and_held(call) == [(0, 0)]
+    call(settle_usage, held.id, {"tokens": 25})
+    assert used_and_held(call) == [(25, 0)]
+    assert disagreements(call) == []
+
+
+def test_another_time_zone_makes_another_quota_that_starts_with_the_log(call: Caller) -> None:
+    first = make_quota(call, period="month")
+    held = reserve(call, 30)
+    record(call, 20)
+    second = make_quota(call, period="month", timezone="Asia/Kolkata")
+    assert second.id != first.id
+    assert [(quota.timezone, quota.used, quota.held) for quota in usage_of(call)] == [
+        ("Asia/Kolkata", 20, 0)
+    ]
+    call(settle_usage, held.id, {"tokens": 30})
+    assert used_and_held(call) == [(50, 0)]
+    assert disagreements(call) == []
+
+
+@pytest.mark.parametrize(
+    ("values", "path"),
+    [
+        ({"timezone": "Mars/Olympus"}, "timezone"),
+        ({"timezone": ""}, "timezone"),
+        ({"limit_amount": -1}, "limit_amount"),
+        ({"limit_amount": 1.5}, "limit_amount"),
+        ({"limit_amount": 2**63}, "limit_amount"),
+        ({"period": "year"}, "period"),
+        ({"subject_id": ""}, "subject_id"),
+        ({"meter": "x" * 256}, "meter"),
+        ({"meter": "\0"}, "meter"),
+    ],
+)
+def test_what_is_no_quota_is_refused(call: Caller, values: dict[str, Any], path: str) -> None:
+    before = contents(call)
+    with pytest.raises(InvalidPayload) as raised:
+        make_quota(call, **{"period": "day"} | values)
+    assert raised.value.path == path
+    assert contents(call) == before
+
+
+# remove_quota
+
+
+def test_a_removed_quota_counts_no_more_and_a_new_one_starts_with_the_log(call: Caller) -> None:
+    first = make_quota(call)
+    held = reserve(call, 40)
+    record(call, 30)
+    assert call(remove_quota, SUBJECT, "tokens", "total") == first
+    assert usage_of(call) == []
+    record(call, 1000)
+    second = make_quota(call)
+    assert second.id != first.id
+    assert used_and_held(call) == [(1030, 0)]
+    # The hold was of the other quota, which is gone.
+    call(settle_usage, held.id, {"tokens": 2})
+    assert used_and_held(call) == [(1032, 0)]
+    assert disagreements(call) == []
+
+
+def test_a_hold_of_a_removed_quota_is_settled_and_logged(call: Caller) -> None:
+    make_quota(call)
+    held = reserve(call, 40)
+    call(remove_quota, SUBJECT, "tokens", "total")
+    [row] = call(settle_usage, held.id, {"tokens": 41})
+    assert row.amount == 41
+
+
+def test_what_is_not_there_cannot_be_removed(call: Caller) -> None:
+    make_quota(call)
+    others: list[tuple[str, str, Period, str | None]] = [
+        (SUBJECT, "tokens", "day", None),
+        (SUBJECT, "runs", "total", None),
+        ("another", "tokens", "total", None),
+        (SUBJECT, "tokens", "total", "another"),
+    ]
+    for subject, meter, period, tenant in others:
+        with pytest.raises(NotFound):
+            call(remove_quota, subject, meter, period, tenant_id=tenant)
+    assert len(usage_of(call)) == 1
+
+
+# list_quotas
+
+
+def test_quotas_are_listed_by_subject_meter_and_period(call: Caller) -> None:
+    keys = [
+        (subject, meter, period)
+        for subject in ("a", "b")
+        for meter in ("runs", "tokens")
+        for period in ("day", "month", "total")
+    ]
+    for subject, meter, period in reversed(keys):
+        make_quota(call, subject_id=subject, meter=meter, period=period)
+    make_quota(call, tenant_id="another")
+
+    listed: list[tuple[str, str, str]] = []
+    cursor = None
+    while True:
+        page = call(list_quotas, cursor=cursor, page_size=5)
+        listed += [(quota.subject_id, quota.meter, quota.period) for quota in page.items]
+        cursor = page.next_cursor
+        if cursor is None:
+            break
+    assert listed == keys
+    assert [quota.subject_id for quota in call(list_quotas, subject_id="b").items] == ["b"] * 6
+    assert len(call(list_quotas, tenant_id="another").items) == 1
+
+
+# The windows
+
+
+def at(text: str) -> datetime:
+    return datetime.fromisoformat(text).replace(tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("period", "timezone", "time", "window"),
+    [
+        ("minute", "UTC", "2026-03-29T00:59:59.999999", ("2026-03-29T00:59", "2026-03-29T01:00")),
+        ("hour", "UTC", "2026-12-31T23:00", ("2026-12-31T23:00", "2027-01-01T00:00")),
+        # 05:30 from UTC
+        ("hour", "Asia/Kolkata", "2026-01-01T00:29", ("2025-12-31T23:30", "2026-01-01T00:30")),
+        # The hour that is there twice is two hours.
+        ("hour", "Europe/Berlin", "2026-10-25T00:30", ("2026-10-25T00:00", "2026-10-25T01:00")),
+        ("hour", "Europe/Berlin", "2026-10-25T01:30", ("2026-10-25T01:00", "2026-10-25T02:00")),
+        ("day", "UTC", "2028-02-29T12:00", ("2028-02-29T00:00", "2028-03-01T00:00")),
+        # A day of 23 hours and one of 25.
+        ("day", "Europe/Berlin", "2026-03-29T12:00", ("2026-03-28T23:00", "2026-03-29T22:00")),
+        ("day", "Europe/Berlin", "2026-10-25T12:00", ("2026-10-24T22:00", "2026-10-25T23:00")),
+        ("day", "America/New_York", "2026-01-01T04:59", ("2025-12-31T05:00", "2026-01-01T05:00")),
+        ("week", "UTC", "2026-01-01T00:00", ("2025-12-29T00:00", "2026-01-05T00:00")),
+        ("week", "Europe/Berlin", "2026-03-29T12:00", ("2026-03-22T23:00", "2026-03-29T22:00")),
+        ("month", "UTC", "2026-12-31T23:59", ("2026-12-01T00:00", "2027-01-01T00:00")),
+        ("month", "Asia/Tokyo", "2026-01-31T15:00", ("2026-01-31T15:00", "2026-02-28T15:00")),
+    ],
+)
+def test_windows_are_those_of_the_calendar_in_the_time_zone(
+    call: Caller, period: str, timezone: str, time: str, window: tuple[str, str]
+) -> None:
+    [(start, end)] = call.execute(
+        "SELECT start, runstore.window_end(%(period)s, %(zone)s, start)"
+        " FROM runstore.window_start(%(period)s, %(zone)s, %(at)s) AS start",
+        {"period": period, "zone": timezone, "at": at(time)},
+    )
+    assert (start, end) == tuple(map(at, window))
+
+
+def test_a_total_has_one_window_without_an_end(call: Caller) -> None:
+    answer = call.execute(
+        "SELECT start = '-infinity', runstore.window_end('total', 'UTC', start)"
+        " FROM runstore.window_start('total', 'UTC', now()) AS start"
+    )
+    assert answer == [(True, None)]
