@@ -1,0 +1,103 @@
+"""Event writers whose connections die, or whose answers are lost: nothing lost, nothing doubled."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+import psycopg
+import pytest
+
+from connections import Connect
+from lossy_proxy import lossy_proxy
+from runstore import NewChatRun, create_run, get_run_head, iter_run_events
+from streams import POOLS, Source, Writer, streams, tokens, wait_until
+
+POOL = pytest.mark.parametrize("source", POOLS, ids=str)
+
+Conn = psycopg.Connection[Any]
+
+
+def log(conn: Conn, run_id: UUID) -> list[tuple[int, Any]]:
+    return [(event.seq, event.payload) for event in iter_run_events(conn, run_id)]
+
+
+def expected(count: int) -> list[tuple[int, Any]]:
+    return [(n + 1, {"n": n}) for n in range(count)]
+
+
+def write(writer: Writer, start: int, count: int) -> None:
+    for event in tokens(count, start=start):
+        writer.append(event)
+
+
+@POOL
+def test_a_writer_whose_connections_are_killed_writes_every_event_once(
+    source: Source, database: str, connect: Connect
+) -> None:
+    conn = connect()
+    run_id = create_run(conn, NewChatRun()).id
+    kills = 0
+    with (
+        streams(source, database, application_name="writing") as opened,
+        opened.writing(run_id, max_delay=0.001, max_events=5) as writer,
+    ):
+        for start in range(0, 2000, 20):
+            write(writer, start, 20)
+            # In the middle of whatever the writer is at.
+            kills += conn.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE application_name = 'writing'"
+            ).rowcount
+
+    assert kills >= 20
+    assert log(conn, run_id) == expected(2000)
+    assert (writer.last_seq, writer.unwritten) == (2000, 0)
+
+
+@POOL
+def test_a_write_whose_answer_is_lost_is_repeated_and_not_doubled(
+    source: Source, database: str, connect: Connect
+) -> None:
+    conn = connect()
+    run_id = create_run(conn, NewChatRun()).id
+    # Nothing is prepared, so that every append shows the proxy its text.
+    with (
+        lossy_proxy(database, "name: append_run_events") as proxy,
+        streams(source, proxy.dsn, pooler=True) as opened,
+        opened.writing(run_id, max_delay=3600, max_events=10_000) as writer,
+    ):
+        for round in range(20):
+            write(writer, 3 * round, 3)
+            # The repetition too, now and then.
+            proxy.losses = 1 + round % 2
+            writer.flush()
+            assert writer.last_seq == 3 * round + 3
+        assert proxy.lost == 30
+
+    assert log(conn, run_id) == expected(60)
+    assert get_run_head(conn, run_id).last_seq == 60
+
+
+@POOL
+def test_a_writer_gives_up_when_an_outage_lasts(
+    source: Source, database: str, connect: Connect
+) -> None:
+    conn = connect()
+    run_id = create_run(conn, NewChatRun()).id
+
+    def keep_writing() -> None:
+        with (
+            lossy_proxy(database, "name: append_run_events") as proxy,
+            streams(source, proxy.dsn, pooler=True) as opened,
+            opened.writing(run_id, give_up_after=0.5) as writer,
+        ):
+            proxy.losses = 1_000_000
+            write(writer, 0, 3)
+            wait_until(lambda: proxy.lost > 2)
+
+    with pytest.raises(psycopg.OperationalError) as error:
+        keep_writing()
+    assert error.value.__notes__ == [f"events of run {run_id} that are not known to be written: 3"]
+    # The answers are lost and not the events.
+    assert log(conn, run_id) == expected(3)
