@@ -1,0 +1,105 @@
+"""The schema itself: whether a database is migrated to what this version of the library expects.
+
+The library never migrates. `yoyo apply` does, and this says whether it has.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Final
+
+from . import _sql
+from ._models import Row
+from ._query import Statement, Steps, operation, query
+from ._statements import maker, many
+
+_SQL: Final = _sql.load("schema")
+
+
+class Bookkeeping(Row):
+    """Where yoyo keeps what it has applied."""
+
+    schema_name: str
+
+
+class AppliedMigration(Row):
+    """A migration of this project that is recorded as applied."""
+
+    id: str
+
+
+class SchemaCheck(Row):
+    """The migrations of a database against those of this version of the library.
+
+    `bookkeeping` is the schema of the table that answered; None: no schema on the search path
+    has one, so that nothing was applied as far as this role can see. `missing` are migrations
+    that this version needs and the database lacks. `unknown` are migrations that this version
+    does not have: a newer version made them, as it does in a rolling deploy, or a file was
+    renamed.
+    """
+
+    bookkeeping: str | None
+    applied: list[str]
+    missing: list[str]
+    unknown: list[str]
+
+    @property
+    def ok(self) -> bool:
+        """Say whether the database has the migrations of this version, and no others."""
+        return not self.missing and not self.unknown
+
+    @property
+    def message(self) -> str:
+        """Say in a sentence or two what was found."""
+        if self.ok:
+            return f"The database has all {len(self.applied)} migrations of this version."
+        sentences: list[str] = []
+        if self.bookkeeping is None:
+            sentences.append(
+                "No migration is recorded: there is no table _yoyo_migration on the search path."
+            )
+        if self.missing:
+            sentences.append(f"Missing: {', '.join(self.missing)}.")
+        if self.unknown:
+            sentences.append(f"Unknown to this version: {', '.join(self.unknown)}.")
+        return " ".join(sentences)
+
+
+@query
+def find_bookkeeping() -> Statement[Bookkeeping | None]:
+    """Return the schema in which yoyo keeps what it has applied, or None."""
+    make = maker(Bookkeeping)
+    return Statement(_SQL["find_bookkeeping"], {}, lambda rows: make(rows[0]) if rows else None)
+
+
+@query
+def list_applied_migrations() -> Statement[list[AppliedMigration]]:
+    """Return the migrations of this project that are recorded as applied, in their order."""
+    return many(AppliedMigration, _SQL["list_applied_migrations"], {})
+
+
+@operation
+def check_schema() -> Steps[SchemaCheck]:
+    """Tell whether a database is migrated to what this version of the library expects.
+
+    Needs nothing but SELECT on `_yoyo_migration`, which it looks for along the search path.
+    """
+    found = yield from find_bookkeeping.bind()
+    rows = (yield from list_applied_migrations.bind()) if found else []
+    applied = [row.id for row in rows]
+    expected = _migrations()
+    return SchemaCheck(
+        bookkeeping=found.schema_name if found else None,
+        applied=applied,
+        missing=[id for id in expected if id not in applied],
+        unknown=[id for id in applied if id not in expected],
+    )
+
+
+@functools.cache
+def _migrations() -> tuple[str, ...]:
+    """Name the migrations of this version, in their order."""
+    names = (path.name for path in _sql.directory("migrations").glob("*.sql"))
+    return tuple(
+        sorted(name.removesuffix(".sql") for name in names if not name.endswith(".rollback.sql"))
+    )

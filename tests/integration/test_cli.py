@@ -1,0 +1,126 @@
+"""The command `runstore`."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import psycopg
+import pytest
+from click.testing import CliRunner
+
+from deploys import IDS
+from runstore.cli import main
+from runstore.embedded import Server
+
+
+def runstore(*arguments: str, **environment: str) -> tuple[int, str]:
+    """Run the command, and answer its exit status and all that it said."""
+    done = CliRunner().invoke(main, arguments, env={"DATABASE_URL": None, **environment})
+    return done.exit_code, done.output
+
+
+@pytest.fixture
+def conn(database: str) -> Iterator[psycopg.Connection]:
+    with psycopg.connect(database, autocommit=True) as conn:
+        yield conn
+
+
+def test_check_succeeds_on_a_migrated_database(database: str) -> None:
+    expected = (0, f"The database has all {len(IDS)} migrations of this version.\n")
+
+    assert runstore("check", "--dsn", database) == expected
+    assert runstore("check", DATABASE_URL=database) == expected
+
+
+def test_the_command_is_also_a_module_of_python(database: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "runstore", "check", "--dsn", database],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert (done.returncode, done.stdout, done.stderr) == (
+        0,
+        f"The database has all {len(IDS)} migrations of this version.\n",
+        "",
+    )
+
+
+def test_check_takes_libpqs_own_variables(server: Server, database: str) -> None:
+    with psycopg.connect(database) as conn:
+        dbname = conn.info.dbname
+    where = {"PGHOST": server.host, "PGPORT": str(server.port), "PGUSER": server.user}
+
+    status, _ = runstore("check", PGDATABASE=dbname, PGPASSWORD=server.password, **where)
+
+    assert status == 0
+
+
+def test_check_fails_and_names_what_is_missing(database: str, conn: psycopg.Connection) -> None:
+    conn.execute("DELETE FROM _yoyo_migration WHERE migration_id = %s", [IDS[-1]])
+    conn.execute(
+        "INSERT INTO _yoyo_migration (migration_hash, migration_id)"
+        " VALUES ('a', 'runstore-9999-newer')"
+    )
+
+    assert runstore("check", "--dsn", database) == (
+        1,
+        f"Missing: {IDS[-1]}. Unknown to this version: runstore-9999-newer.\n",
+    )
+
+
+def test_check_tells_a_database_of_a_newer_version_apart(
+    database: str, conn: psycopg.Connection
+) -> None:
+    conn.execute(
+        "INSERT INTO _yoyo_migration (migration_hash, migration_id)"
+        " VALUES ('a', 'runstore-9999-newer')"
+    )
+
+    assert runstore("check", "--dsn", database) == (
+        3,
+        "Unknown to this version: runstore-9999-newer.\n",
+    )
+
+
+def test_check_says_that_a_database_was_never_migrated(server: Server, empty_dbname: str) -> None:
+    status, said = runstore("check", "--dsn", server.dsn(empty_dbname))
+
+    assert status == 1
+    assert said.startswith("No migration is recorded:")
+
+
+def test_check_says_why_the_database_did_not_answer(server: Server, empty_dbname: str) -> None:
+    status, said = runstore("check", "--dsn", server.dsn(f"{empty_dbname}_missing"))
+
+    assert status == 4
+    assert said.startswith("The database did not answer:")
+    assert f'database "{empty_dbname}_missing" does not exist' in said
+
+
+@pytest.mark.parametrize(
+    ("dsn", "status"),
+    [
+        ("postgresql+atomic://user:secret@localhost/app", 2),
+        ("postgresql://user:secret%zz@localhost/app", 2),
+        ("postgresql://user:se@secret@localhost/app", 4),
+        ("postgresql://%2Ftmp:secret/se@localhost/app", 4),
+    ],
+)
+def test_check_never_shows_a_piece_of_a_password(dsn: str, status: int) -> None:
+    found, said = runstore("check", "--dsn", dsn)
+
+    assert (found, "secret" in said) == (status, False)
+
+
+def test_the_command_says_what_it_lacks_without_its_extra() -> None:
+    program = "import sys; sys.modules['click'] = None; import runstore.cli"
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
+
+    assert done.returncode == 1
+    assert done.stderr == "the command runstore needs click: pip install 'runstore[cli]'\n"

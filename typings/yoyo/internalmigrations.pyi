@@ -1,0 +1,3 @@
+from yoyo.backends.base import DatabaseBackend
+
+def get_current_version(backend: DatabaseBackend) -> int: ...
