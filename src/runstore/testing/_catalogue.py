@@ -11,15 +11,17 @@ from typing import Any, Final
 import psycopg
 from psycopg import Connection, sql
 
-from .. import _sql
-from .._models import Row
-from .._query import Statement, query
-from .._statements import many
+from runstore import _sql
+from runstore._models import Row
+from runstore._query import Statement, query
+from runstore._statements import many
 
 _SQL: Final = _sql.parse(Path(__file__).with_name("catalogue.sql"))
 
 _LITERAL: Final = re.compile(r"'((?:[^']|'')*)'")
-_STRANGER: Final = "no CHECK that lists its values lists this one"
+# Texts of many forms: a CHECK that lets one of them pass does not list its values.
+_STRANGERS: Final = ("", "~", "zz", "Zz", "4711", "a-b_c.d", "no CHECK lists this one " * 20)
+_JSON: Final = ("{}", "[]", '""', "0", "true", "null")
 
 
 class PgType(Row):
@@ -115,7 +117,7 @@ class Catalogue:
     def attributes(self, keys: Iterable[tuple[int, int]]) -> list[Attribute | None]:
         """Return the columns of (table, number), in their order; None for what is of no table."""
         keys = list(keys)
-        missing = list({table for table, number in keys if table and (table, number) not in self._attributes})
+        missing = list({key[0] for key in keys if key[0] and key not in self._attributes})
         if missing:
             found = list_attributes(self._conn, missing)
             self._attributes |= {(row.table_oid, row.number): row for row in found}
@@ -133,27 +135,38 @@ class Catalogue:
         """Return the texts that a column's CHECKs allow, or None where they do not list them.
 
         The candidates are the literals in the CHECKs, and the database itself says which of
-        them pass. A text that no CHECK names must not pass: else they are no list.
+        them pass. Texts that no CHECK names must not pass: else they are no list.
         """
         key = attribute.table_oid, attribute.number
         if key not in self._texts:
-            found = [_LITERAL.findall(check) for check in self._checks(attribute)]
+            checks = self._checks(attribute)
+            found = [_LITERAL.findall(check) for check in checks]
             literals = {literal.replace("''", "'") for check in found for literal in check}
-            passing = self._passing(attribute, "text", [*literals, _STRANGER])
-            self._texts[key] = None if _STRANGER in passing else passing
+            strangers = set(_STRANGERS) - literals
+            passing = self._passing(attribute, "text", checks, {*literals, *strangers})
+            self._texts[key] = passing if passing and not passing & strangers else None
         return self._texts[key]
 
     def allowed_json(self, attribute: Attribute) -> frozenset[str]:
         """Return those of the simplest JSON values of each kind that a column's CHECKs allow."""
-        return self._passing(attribute, "jsonb", ["{}", "[]", '""', "0", "true", "null"])
+        return self._passing(attribute, "jsonb", self._checks(attribute), _JSON)
+
+    def held_to_json(self, attribute: Attribute, document: str) -> bool:
+        """Say whether a CHECK allows of the simplest JSON values this one alone, `{}` or `[]`."""
+        return any(
+            self._passing(attribute, "jsonb", [check], _JSON) == frozenset({document})
+            for check in self._checks(attribute)
+        )
 
     def _checks(self, attribute: Attribute) -> list[str]:
         checks = list_checks(self._conn, attribute.table_oid, attribute.number)
         return [check.expression for check in checks]
 
-    def _passing(self, attribute: Attribute, type: str, candidates: list[str]) -> frozenset[str]:
+    def _passing(
+        self, attribute: Attribute, type: str, checks: list[str], candidates: Iterable[str]
+    ) -> frozenset[str]:
         # Any, and so LiteralStrings: they are conditions that the database itself holds.
-        conditions: list[Any] = ["true", *self._checks(attribute)]
+        conditions: list[Any] = ["true", *checks]
         statement = sql.SQL("SELECT {all} FROM (SELECT %s::{type} AS {name}) AS candidate").format(
             all=sql.SQL(" AND ").join(sql.SQL("({})").format(sql.SQL(text)) for text in conditions),
             type=sql.Identifier(type),

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, LiteralString
 
 import psycopg
 from psycopg import Connection, errors, sql
 from psycopg.pq import ExecStatus
 
-from .._cursors import BlockingCursor
+from runstore._cursors import BlockingCursor
+
 from ._catalogue import Attribute, Catalogue, PgType
+from ._plans import Plan
 from ._text import Numbered, number_placeholders
 
-Plan = dict[str, Any]
-
-_NAME: Final = "runstore_described"
+_NUMBERS: Final = itertools.count(1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +49,8 @@ def describe(conn: Connection[Any], catalogue: Catalogue, text: str) -> Descript
     The types of its parameters are what the server infers without knowing any value.
     """
     numbered = number_placeholders(text)
-    with _prepared(conn, numbered):
-        result = conn.pgconn.describe_prepared(_NAME.encode())
+    with conn.transaction(force_rollback=True), _prepared(conn, numbered) as name:
+        result = conn.pgconn.describe_prepared(name.encode())
         types = catalogue.types([result.param_type(index) for index in range(result.nparams)])
         fields = range(result.nfields)
         column_types = catalogue.types([result.ftype(index) for index in fields])
@@ -57,23 +58,24 @@ def describe(conn: Connection[Any], catalogue: Catalogue, text: str) -> Descript
             (result.ftable(index), result.ftablecol(index)) for index in fields
         )
         names = [(result.fname(index) or b"").decode() for index in fields]
-        plan = _explain_generic(conn, len(types))
     return Description(
         parameters=dict(zip(numbered.names, types, strict=True)),
         columns=tuple(map(Column, names, column_types, attributes)),
-        plan=plan,
+        plan=plan_by_index(conn, text, None),
     )
 
 
 @contextmanager
-def _prepared(conn: Connection[Any], numbered: Numbered) -> Generator[None]:
-    result = conn.pgconn.prepare(_NAME.encode(), numbered.text.encode())
+def _prepared(conn: Connection[Any], numbered: Numbered) -> Generator[str]:
+    name = f"runstore_described_{next(_NUMBERS)}"
+    result = conn.pgconn.prepare(name.encode(), numbered.text.encode())
     if result.status != ExecStatus.COMMAND_OK:
         raise Unpreparable(_reason(errors.error_from_result(result), numbered))
     try:
-        yield
+        yield name
     finally:
-        conn.execute(sql.SQL("DEALLOCATE {}").format(sql.Identifier(_NAME)))
+        # The result does not matter: after an error the session cannot do it.
+        conn.pgconn.exec_(f"DEALLOCATE {name}".encode())
 
 
 def _reason(error: psycopg.Error, numbered: Numbered) -> str:
@@ -83,40 +85,43 @@ def _reason(error: psycopg.Error, numbered: Numbered) -> str:
     return f"{reason} ({error.diag.message_hint})" if error.diag.message_hint else reason
 
 
-def _explain_generic(conn: Connection[Any], parameters: int) -> Plan:
-    """Return the plan that serves every value of the parameters.
+def plan_by_index(conn: Connection[Any], text: str, parameters: Mapping[str, Any] | None) -> Plan:
+    """Plan a query so that it enters each table through a condition on an index, if it can.
 
-    Made so by PostgreSQL 15 as well, and of no value: a condition on a parameter that is NULL
-    would fold whole joins away.
+    Of the ways to read a table only that by a bitmap is left on: it needs a condition, while an
+    index scan may read a whole index too, for its order, where that happens to be cheap.
     """
-    arguments = sql.SQL("({})").format(sql.SQL(", ").join([sql.NULL] * parameters))
-    statement = sql.SQL("EXPLAIN (VERBOSE, FORMAT JSON) EXECUTE {} {}").format(
-        sql.Identifier(_NAME), arguments if parameters else sql.SQL("")
-    )
-    with planned(conn, plan_cache_mode="force_generic_plan"):
-        return _plan_of(conn.execute(statement).fetchone())
-
-
-def explain_as_sent(conn: Connection[Any], text: str, parameters: Mapping[str, Any]) -> Plan:
-    """Return the plan of a query with its values, sent in the way in which it would be."""
-    explained: Any = f"EXPLAIN (VERBOSE, FORMAT JSON) {text}"
-    with planned(conn):
-        cursor = BlockingCursor(conn)
-        cursor.execute(explained, parameters, prepare=False, binary=True)
-        return _plan_of(cursor.fetchone())
-
-
-@contextmanager
-def planned(conn: Connection[Any], **settings: str) -> Generator[None]:
-    """Plan without sequential scans where any other way exists, and with these settings."""
     with conn.transaction(force_rollback=True):
-        for name, value in {"enable_seqscan": "off", **settings}.items():
-            conn.execute("SELECT set_config(%s, %s, true)", (name, value))
-        yield
-
-
-def _plan_of(row: tuple[Any, ...] | None) -> Plan:
-    if row is None:
-        raise Unpreparable("it has no plan")
-    plan: Plan = row[0][0]["Plan"]
+        for way in ("enable_seqscan", "enable_indexscan", "enable_indexonlyscan"):
+            conn.execute("SELECT set_config(%s, 'off', true)", (way,))
+        [[[document]]] = explain(conn, text, parameters, "VERBOSE, FORMAT JSON")
+    plan: Plan = document["Plan"]
     return plan
+
+
+def explain(
+    conn: Connection[Any],
+    text: str,
+    parameters: Mapping[str, Any] | None,
+    options: LiteralString,
+) -> list[tuple[Any, ...]]:
+    """Explain a query as it is sent with these values, or, without any, its plan for all values.
+
+    The latter is asked for in a way that PostgreSQL 15 has too, and not with NULLs for values:
+    a condition on a NULL would fold whole joins away.
+    """
+    if parameters is not None:
+        explained: Any = f"EXPLAIN ({options}) {text}"
+        cursor = BlockingCursor(conn)
+        return cursor.execute(explained, parameters, prepare=False, binary=True).fetchall()
+    numbered = number_placeholders(text)
+    arguments = sql.SQL("({})").format(sql.SQL(", ").join([sql.NULL] * len(numbered.names)))
+    with conn.transaction(force_rollback=True):
+        conn.execute("SET LOCAL plan_cache_mode = force_generic_plan")
+        with _prepared(conn, numbered) as name:
+            execute = sql.SQL("EXPLAIN ({}) EXECUTE {} {}").format(
+                sql.SQL(options),
+                sql.Identifier(name),
+                arguments if numbered.names else sql.SQL(""),
+            )
+            return conn.execute(execute).fetchall()

@@ -9,12 +9,12 @@ makes an anti join of `LEFT JOIN ... WHERE b.id IS NULL`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
 from ._catalogue import Attribute
-from ._describe import Description, Plan
+from ._describe import Description
+from ._plans import Plan, Table, table_of, walk
 from ._text import words
 
 # By the type of a join, the children whose rows it may replace by NULLs.
@@ -31,8 +31,6 @@ _NULLED: Final = {
 
 # Children that are computed apart, and read where a node names them.
 _APART: Final = ("InitPlan", "SubPlan")
-
-Table = tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,11 +98,11 @@ class _Joins:
 
 def _read_plan(plan: Plan) -> _Joins:
     inserts = plan.get("Node Type") == "ModifyTable" and plan.get("Operation") == "Insert"
-    joins = _Joins(read=set(), nulled=set(), inserted=_table(plan) if inserts else None)
+    joins = _Joins(read=set(), nulled=set(), inserted=table_of(plan) if inserts else None)
     nodes = list(walk(plan))
     named = {node["Subplan Name"]: node for node in nodes if "Subplan Name" in node}
     for node in nodes:
-        table = _table(node)
+        table = table_of(node)
         if table:
             joins.read.add(table)
         joins.grouping_sets |= "Grouping Sets" in node
@@ -118,7 +116,7 @@ def _read_plan(plan: Plan) -> _Joins:
 
 def _mark(node: Plan, joins: _Joins, named: dict[str, Plan], seen: set[str]) -> None:
     """Mark the tables under a node that an outer join may replace by NULLs."""
-    table = _table(node)
+    table = table_of(node)
     if table:
         joins.nulled.add(table)
     name = f"CTE {node.get('CTE Name')}"
@@ -131,14 +129,3 @@ def _mark(node: Plan, joins: _Joins, named: dict[str, Plan], seen: set[str]) -> 
     joins.unnamed |= node["Node Type"] == "Result" and not children
     for child in children:
         _mark(child, joins, named, seen)
-
-
-def _table(node: Plan) -> Table | None:
-    return (node["Schema"], node["Relation Name"]) if "Relation Name" in node else None
-
-
-def walk(plan: Plan) -> Iterator[Plan]:
-    """Yield a plan's nodes, each before its children."""
-    yield plan
-    for child in plan.get("Plans", ()):
-        yield from walk(child)

@@ -8,7 +8,9 @@ SELECT
     pg_type.oid,
     format_type(pg_type.oid, NULL) AS name,
     pg_type.typtype::text AS kind,
-    CASE WHEN pg_type.typcategory = 'A' THEN format_type(pg_type.typelem, NULL) END AS element
+    CASE
+        WHEN pg_type.typelem <> 0 AND pg_type.typlen = -1 THEN format_type(pg_type.typelem, NULL)
+    END AS element
 FROM pg_catalog.pg_type
 WHERE pg_type.oid = ANY(%(oids)b::oid[]);
 
