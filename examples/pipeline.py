@@ -1,8 +1,8 @@
-"""Record a pipeline that really runs, and show what the database then knows about it.
+"""Record a pipeline and a chat that really run, and show what the database then knows of them.
 
 One command on a fresh machine: it starts a PostgreSQL, applies the migrations, lets scripts in
-the place of agents plan, build and verify a small module, and reads everything back. No model
-is called. The pipeline itself is in `pipeline_run.py`.
+the place of agents plan, build and verify a small module, streams a chat, and reads everything
+back. No model is called. The pipeline itself is in `pipeline_run.py`, the chat in `chat.py`.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from rich.console import Console
 from rich.table import Table
 
 from abandon import abandon_run
+from chat import close_interrupted_chats, run_chat
 from demo_server import DBNAME, default_data_dir, migrated_server, psql_command
 from pipeline_run import NAME, run_pipeline, sandbox_of
 from runstore import StalledRun, connect, get_run_tree, list_runs, list_stalled_runs
@@ -43,14 +44,15 @@ def main() -> int:
             open_connection = partial(connect, server.dsn(DBNAME))
             with open_connection() as conn:
                 close_interrupted_runs(conn, console)
+                close_interrupted_chats(conn)
                 show_earlier_runs(conn, console)
+            report = partial(print_verbatim, console)
             run_id = run_pipeline(
-                open_connection,
-                patience=timedelta(seconds=options.patience),
-                report=partial(print_verbatim, console),
+                open_connection, patience=timedelta(seconds=options.patience), report=report
             )
             with open_connection() as conn:
                 console.print(tree_view(get_run_tree(conn, run_id)))
+            run_chat(open_connection, report=report)
             print_verbatim(console, f"To look around: {psql_command(server)}")
             if options.keep:
                 wait_for_enter(console)

@@ -226,12 +226,12 @@ class Demonstration:
 
     @contextmanager
     def trees(self) -> Generator[list[RunTree]]:
-        """Read the runs that were recorded, oldest first."""
+        """Read the pipeline's runs that were recorded, oldest first."""
         with (
             persistent_server(self.data_dir) as server,
             connect(server.dsn("runstore")) as conn,
         ):
-            runs = reversed(list_runs(conn).items)
+            runs = reversed(list_runs(conn, kind="feature").items)
             yield [get_run_tree(conn, run.id) for run in runs]
 
     def left_over(self) -> list[str]:
@@ -336,7 +336,7 @@ def test_an_interrupted_demonstration_closes_its_run(
 def test_a_kept_server_is_there_for_psql(demonstration: Demonstration) -> None:
     with demonstration.start("--patience", "0", "--keep") as program:
         command = psql_command(read_until(program, "To look around: "))
-        question = "SELECT status FROM runstore.runs"
+        question = "SELECT status FROM runstore.runs WHERE kind = 'feature'"
         asked = [*command, "--no-psqlrc", "--no-align", "--tuples-only", "--command", question]
         answer = subprocess.run(asked, check=True, capture_output=True, text=True)
         with demonstration.start() as another:
