@@ -1,0 +1,77 @@
+"""W2 with the library: write many events or steps of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from contextlib import contextmanager
+
+import runstore
+from contestants import Sampler, Sizes, Work, sampler
+from payloads import events
+from preparation import new_invocation, new_run
+from runstore import NewAgentStep, NewRunEvent
+
+
+@contextmanager
+def ingest_events(dsn: str, sizes: Sizes) -> Generator[Sampler]:
+    given = events(sizes.ingested)
+    with runstore.connect(dsn) as conn:
+
+        def prepare() -> Work:
+            conn.execute("TRUNCATE runstore.run_events")
+            run_id = new_run(conn)
+
+            def work() -> None:
+                for start in range(0, len(given), sizes.batch):
+                    batch = [
+                        NewRunEvent(type=type, payload=payload)
+                        for type, payload in given[start : start + sizes.batch]
+                    ]
+                    assert runstore.append_run_events(conn, run_id, batch)
+
+            return work
+
+        yield sampler(prepare, len(given))
+
+
+@contextmanager
+def import_events(dsn: str, sizes: Sizes) -> Generator[Sampler]:
+    given = events(sizes.ingested)
+    with runstore.connect(dsn) as conn:
+
+        def prepare() -> Work:
+            conn.execute("TRUNCATE runstore.run_events")
+            run_id = new_run(conn)
+
+            def work() -> None:
+                new = (NewRunEvent(type=type, payload=payload) for type, payload in given)
+                assert runstore.import_run_events(conn, run_id, new)
+
+            return work
+
+        yield sampler(prepare, len(given))
+
+
+@contextmanager
+def ingest_steps(dsn: str, sizes: Sizes) -> Generator[Sampler]:
+    given = events(sizes.ingested)
+    with runstore.connect(dsn) as conn:
+
+        def prepare() -> Work:
+            conn.execute("TRUNCATE runstore.agent_steps CASCADE")
+            _, invocation_id = new_invocation(conn)
+
+            def work() -> None:
+                for start in range(0, len(given), sizes.batch):
+                    batch = [
+                        NewAgentStep(
+                            invocation_id=invocation_id, kind=kind, content=content, tokens=96
+                        )
+                        for kind, content in given[start : start + sizes.batch]
+                    ]
+                    keys = runstore.create_agent_steps(conn, batch)
+                    assert len(keys) == len(batch)
+
+            return work
+
+        yield sampler(prepare, len(given))
