@@ -46,6 +46,7 @@ CREATE TABLE runstore.runs (
     ),
     CONSTRAINT runs_exclusive_check CHECK (NOT exclusive OR thread_id IS NOT NULL),
     CONSTRAINT runs_idempotency_key_check CHECK (char_length(idempotency_key) BETWEEN 1 AND 255),
+    CONSTRAINT runs_parent_run_id_check CHECK (parent_run_id <> id),
     CONSTRAINT runs_forked_at_seq_check CHECK (
         forked_at_seq >= 0 AND (forked_at_seq IS NULL) = (forked_from_run_id IS NULL)
     ),

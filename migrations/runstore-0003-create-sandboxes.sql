@@ -59,6 +59,7 @@ CREATE TABLE runstore.snapshots (
         REFERENCES runstore.snapshots (run_id, id) ON DELETE CASCADE,
     CONSTRAINT snapshots_id_check CHECK (char_length(id) BETWEEN 1 AND 255),
     CONSTRAINT snapshots_phase_check CHECK (char_length(phase) BETWEEN 1 AND 255),
+    CONSTRAINT snapshots_parent_snapshot_id_check CHECK (parent_snapshot_id <> id),
     CONSTRAINT snapshots_size_bytes_check CHECK (size_bytes >= 0)
 );
 CREATE INDEX snapshots_run_id_sandbox_id_idx ON runstore.snapshots (run_id, sandbox_id);

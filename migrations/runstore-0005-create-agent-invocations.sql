@@ -42,6 +42,7 @@ CREATE TABLE runstore.agent_invocations (
     CONSTRAINT agent_invocations_run_id_parent_invocation_id_fkey FOREIGN KEY (run_id, parent_invocation_id)
         REFERENCES runstore.agent_invocations (run_id, id) ON DELETE CASCADE,
     CONSTRAINT agent_invocations_id_check CHECK (runstore.run_of(id) = run_id),
+    CONSTRAINT agent_invocations_parent_invocation_id_check CHECK (parent_invocation_id <> id),
     CONSTRAINT agent_invocations_agent_check CHECK (char_length(agent) BETWEEN 1 AND 255),
     CONSTRAINT agent_invocations_provider_check CHECK (char_length(provider) BETWEEN 1 AND 255),
     CONSTRAINT agent_invocations_model_check CHECK (char_length(model) BETWEEN 1 AND 255),

@@ -114,6 +114,7 @@ LIMIT %(row_limit)s;
 
 -- name: complete_agent_invocation :one
 -- Give a running invocation its outcome. No row: it does not exist or has ended.
+-- not null: finished_at
 UPDATE runstore.agent_invocations
 SET
     status = %(status)s,

@@ -189,13 +189,14 @@ SELECT
 FROM runstore.agent_steps
 WHERE run_id = %(run_id)s
     AND invocation_id = %(invocation_id)s
-    AND position > coalesce(%(after_position)s::integer, -1)
+    AND position > coalesce(%(after_position)s::bigint, -1)
 ORDER BY position
 LIMIT %(row_limit)s;
 
 -- name: finish_agent_step :one
 -- Finish an open step; a content or a count of tokens that is given replaces what it was opened with.
 -- No row: it does not exist or is finished.
+-- not null: finished_at
 UPDATE runstore.agent_steps
 SET
     content = coalesce(%(content)s::jsonb, content),

@@ -88,6 +88,7 @@ LIMIT %(row_limit)s;
 
 -- name: complete_cta_event :one
 -- Answer a pending question. No row: it does not exist or is not pending.
+-- not null: finished_at
 UPDATE runstore.cta_events
 SET
     status = 'completed',
@@ -104,6 +105,7 @@ RETURNING
 
 -- name: timeout_cta_event :one
 -- Give up on a pending question. No row: it does not exist or is not pending.
+-- not null: finished_at
 UPDATE runstore.cta_events
 SET
     status = 'timed_out',
@@ -118,6 +120,7 @@ RETURNING
 
 -- name: cancel_cta_event :one
 -- Withdraw a pending question. No row: it does not exist or is not pending.
+-- not null: finished_at
 UPDATE runstore.cta_events
 SET
     status = 'cancelled',
@@ -133,6 +136,7 @@ RETURNING
 
 -- name: expire_cta_events :many
 -- Give up on every overdue question. One that is being answered at this moment is left to its answer.
+-- not null: finished_at
 WITH overdue AS (
     SELECT
         run_id,

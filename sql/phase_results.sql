@@ -79,6 +79,7 @@ ORDER BY
 
 -- name: pass_phase_result :one
 -- Pass a running attempt. No row: it does not exist or has ended.
+-- not null: finished_at
 UPDATE runstore.phase_results
 SET
     status = 'passed',
@@ -94,6 +95,7 @@ RETURNING
 
 -- name: fail_phase_result :one
 -- Fail a running attempt. No row: it does not exist or has ended.
+-- not null: finished_at
 UPDATE runstore.phase_results
 SET
     status = 'failed',

@@ -70,6 +70,7 @@ WHERE run_heads.run_id = %(run_id)s
 -- Read a page of a run's log, the prefix that a fork shares included, with the run's status of the
 -- same snapshot: one row for each event, or a single one without an event.
 -- It is planned each time: a plan made while the table was empty would read all of it for ever.
+-- not null: seq, type, created_at
 WITH shared AS (
     SELECT
         event.seq,

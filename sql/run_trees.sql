@@ -138,7 +138,7 @@ SELECT
             )
         FROM runstore.agent_steps
         WHERE agent_steps.run_id = %(run_id)s
-        ORDER BY (agent_steps.invocation_id, agent_steps.position)
+        ORDER BY (agent_steps.created_at, agent_steps.id)
         LIMIT %(row_limit)s
     ) AS agent_steps,
     ARRAY(

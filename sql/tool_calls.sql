@@ -216,6 +216,7 @@ LIMIT %(row_limit)s;
 
 -- name: finish_tool_call :one
 -- Finish an open call. No row: it does not exist or is finished.
+-- not null: finished_at
 UPDATE runstore.tool_calls
 SET
     status = %(status)s,
@@ -232,6 +233,7 @@ RETURNING
 
 -- name: close_open_tool_calls :many
 -- Close a run's open calls as unknown, with the reason as their error.
+-- not null: finished_at
 UPDATE runstore.tool_calls
 SET
     status = 'unknown',

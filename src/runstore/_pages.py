@@ -65,9 +65,12 @@ def _decode(model: type[Row], fields: tuple[str, ...], cursor: str) -> list[Any]
     try:
         values = orjson.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
         types: list[Any] = [model.model_fields[field].annotation for field in fields]
-        return [
+        start = [
             TypeAdapter(type).validate_python(value)
             for type, value in zip(types, values, strict=True)
         ]
     except (binascii.Error, ValueError, TypeError, ValidationError):
-        raise InvalidPayload("cursor", "is not one that this list gave") from None
+        start = None
+    if start is None or any(isinstance(key, int) and not 0 <= key < 1 << 63 for key in start):
+        raise InvalidPayload("cursor", "is not one that this list gave")
+    return start

@@ -118,7 +118,8 @@ class InvocationOutcome(Input):
     cache_read_tokens: Amount | None = None
     cache_write_tokens: Amount | None = None
     reasoning_tokens: Amount | None = None
-    cost_usd: Annotated[Decimal, Field(ge=0)] | None = None
+    # PostgreSQL's numeric has an end, far behind any sum of money.
+    cost_usd: Annotated[Decimal, Field(ge=0, max_digits=100)] | None = None
     usage_raw: Json = None
 
 

@@ -29,7 +29,7 @@ from ._models import (
 from ._pages import page
 from ._query import Statement, Steps, query
 from ._statements import create, create_many, get, many, one
-from .errors import InvalidTransition
+from .errors import InvalidPayload, InvalidTransition
 from .ids import run_of
 
 _SQL: Final = _sql.load("agent_steps")
@@ -144,6 +144,8 @@ def finish_agent_step(
 
     Raises `NotFound`, or `InvalidTransition` when the step is finished.
     """
+    if tokens is not None and not 0 <= tokens < 1 << 63:
+        raise InvalidPayload("tokens", "must be a count that a bigint holds")
     return one(
         Finished,
         _SQL["finish_agent_step"],

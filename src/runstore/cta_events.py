@@ -9,7 +9,7 @@ from uuid import UUID
 from pydantic import AwareDatetime, Field, JsonValue
 
 from . import _sql
-from ._json import nullable
+from ._json import check_text, nullable
 from ._models import (
     ChildId,
     Created,
@@ -118,11 +118,8 @@ def complete_cta_event(
     cta_id: UUID, response_data: JsonValue, *, resolved_by: str | None = None
 ) -> Statement[Finished]:
     """Answer a pending question. Raises `NotFound` or `InvalidTransition`."""
-    parameters = {
-        "response_data": nullable(response_data, "response_data"),
-        "resolved_by": resolved_by,
-    }
-    return _resolve("complete_cta_event", cta_id, parameters)
+    parameters = {"response_data": nullable(response_data, "response_data")}
+    return _resolve("complete_cta_event", cta_id, parameters | _resolver(resolved_by))
 
 
 @query
@@ -134,7 +131,7 @@ def timeout_cta_event(cta_id: UUID) -> Statement[Finished]:
 @query
 def cancel_cta_event(cta_id: UUID, *, resolved_by: str | None = None) -> Statement[Finished]:
     """Withdraw a pending question. Raises `NotFound` or `InvalidTransition`."""
-    return _resolve("cancel_cta_event", cta_id, {"resolved_by": resolved_by})
+    return _resolve("cancel_cta_event", cta_id, _resolver(resolved_by))
 
 
 @query
@@ -145,6 +142,12 @@ def expire_cta_events() -> Statement[list[Finished]]:
     being answered at this moment is left to its answer.
     """
     return many(Finished, _SQL["expire_cta_events"], {})
+
+
+def _resolver(resolved_by: str | None) -> dict[str, Any]:
+    if resolved_by is not None:
+        check_text(resolved_by, "resolved_by")
+    return {"resolved_by": resolved_by}
 
 
 def _resolve(name: str, id: UUID, parameters: dict[str, Any]) -> Statement[Finished]:

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Final
 import psycopg
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
     from uuid import UUID
 
 
@@ -69,6 +71,54 @@ class StaleWrite(RunstoreError):
         self.found = found
 
 
+class MergeConflict(StaleWrite):
+    """A branch and its report both changed sections; nothing was merged.
+
+    `slugs` names these sections. `what`, `expected` and `found` are of the first of them: its
+    version in the report when the branch copied it, and now; 0 is that of no section.
+    """
+
+    def __init__(self, slugs: Sequence[str], expected: int, found: int) -> None:
+        super().__init__(f"version of section {slugs[0]}", expected, found)
+        self.args = (f"both sides changed: {', '.join(slugs)}",)
+        self.slugs = tuple(slugs)
+
+
+class QuotaExceeded(RunstoreError):
+    """A hard quota would be passed; nothing was held or logged.
+
+    `quota` is its id. `limit`, `used`, `held` and `asked` are in the meter's own unit: what may be
+    used in a window, what was used and is held in the present one, and what was asked for.
+    `resets_at` is when the next window begins; it is None for a total.
+    """
+
+    def __init__(
+        self,
+        quota: UUID,
+        *,
+        meter: str,
+        period: str,
+        limit: int,
+        used: int,
+        held: int,
+        asked: int,
+        resets_at: datetime | None,
+    ) -> None:
+        reset = "" if resets_at is None else f", resets at {resets_at.isoformat()}"
+        super().__init__(
+            f"quota {quota} ({meter}, {period}) would be exceeded: "
+            f"limit {limit}, used {used}, held {held}, asked {asked}{reset}"
+        )
+        self.quota = quota
+        self.meter = meter
+        self.period = period
+        self.limit = limit
+        self.used = used
+        self.held = held
+        self.asked = asked
+        self.resets_at = resets_at
+
+
 class InvalidPayload(RunstoreError, ValueError):
     """A value cannot be stored.
 
@@ -106,6 +156,13 @@ FOREIGN_KEYS: Final = {
     "cta_events_run_id_fkey": "run",
     "cta_events_run_id_invocation_id_fkey": "agent invocation",
     "cta_events_run_id_tool_call_id_fkey": "tool call",
+    "reports_run_id_fkey": "run",
+    "report_sections_run_id_report_id_fkey": "report",
+    "report_versions_run_id_report_id_fkey": "report",
+    "report_version_sections_run_id_report_id_version_fkey": "report version",
+    "branch_reports_run_id_fkey": "run",
+    "branch_sections_run_id_branch_id_fkey": "branch report",
+    "usage_counters_tenant_id_subject_id_quota_id_fkey": "quota",
 }
 
 

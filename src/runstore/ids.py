@@ -39,8 +39,12 @@ class _Clock:
             return self._last
 
     def after_fork(self) -> None:
-        """Drop a lock that a thread of the parent may have held."""
+        """Drop a lock that a thread of the parent may have held, and leave the parent's ticks.
+
+        Within the millisecond of the fork both would count up from the same one.
+        """
         self._lock = threading.Lock()
+        self._last += secrets.randbelow(_TICKS)
 
 
 _clock: Final = _Clock()

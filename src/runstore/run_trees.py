@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from typing import Any, Final, TypeVar
+from operator import attrgetter
+from typing import Any, Final, TypeVar, get_args
 from uuid import UUID
 
 from . import _sql
 from ._models import Row
-from ._query import Rows, Statement, query
+from ._query import Rows, Statement, query, reads
 from ._statements import maker, not_found
 from .agent_invocations import AgentInvocation
 from .agent_steps import AgentStep
@@ -64,19 +65,29 @@ class RunTree(Row):
     truncated: list[str]
 
 
+class _Records(Row):
+    """A run and its tables, as the query gives them: rows within one row."""
+
+    run: Run
+    sandboxes: list[Sandbox]
+    snapshots: list[Snapshot]
+    phase_results: list[PhaseResult]
+    agent_invocations: list[AgentInvocation]
+    agent_steps: list[AgentStep]
+    tool_calls: list[ToolCall]
+    memory_records: list[MemoryRecord]
+    cta_events: list[CtaEvent]
+
+
 _TABLES: Final[dict[str, type[Row]]] = {
-    "sandboxes": Sandbox,
-    "snapshots": Snapshot,
-    "phase_results": PhaseResult,
-    "agent_invocations": AgentInvocation,
-    "agent_steps": AgentStep,
-    "tool_calls": ToolCall,
-    "memory_records": MemoryRecord,
-    "cta_events": CtaEvent,
+    name: get_args(field.annotation)[0]
+    for name, field in _Records.model_fields.items()
+    if name != "run"
 }
 
 
 @query
+@reads(_Records)
 def get_run_tree(run_id: UUID, *, max_rows: int = 10_000) -> Statement[RunTree]:
     """Return a run and all that hangs off it, except its events, in one round trip.
 
@@ -108,19 +119,22 @@ def _tree(rows: Rows, max_rows: int) -> RunTree:
     snapshots = _grouped(records["snapshots"], "sandbox_id")
     steps = _grouped(records["agent_steps"], "invocation_id")
     tool_calls = _grouped(records["tool_calls"], "invocation_id")
-    invocations = _grouped(records["agent_invocations"], "parent_invocation_id")
-
-    def node(invocation: AgentInvocation) -> InvocationNode:
-        return InvocationNode.model_construct(
+    nodes = {
+        invocation.id: InvocationNode.model_construct(
             invocation=invocation,
-            steps=steps[invocation.id],
+            steps=sorted(steps[invocation.id], key=attrgetter("position")),
             tool_calls=tool_calls[invocation.id],
-            invocations=[node(child) for child in invocations[invocation.id]],
+            invocations=[],
         )
-
+        for invocation in records["agent_invocations"]
+    }
     by_phase: dict[UUID | None, list[InvocationNode]] = defaultdict(list)
-    for invocation in invocations[None]:
-        by_phase[invocation.phase_result_id].append(node(invocation))
+    for node in nodes.values():
+        parent_id = node.invocation.parent_invocation_id
+        if parent_id is None:
+            by_phase[node.invocation.phase_result_id].append(node)
+        elif parent_id in nodes:
+            nodes[parent_id].invocations.append(node)
     return RunTree.model_construct(
         run=maker(Run)(run),
         sandboxes=[

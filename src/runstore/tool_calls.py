@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import ClassVar, Final, Literal
+from typing import ClassVar, Final, Literal, get_args
 from uuid import UUID
 
 from pydantic import Field, JsonValue
 
 from . import _sql
-from ._json import encode, nullable
+from ._json import nullable
 from ._models import (
     ChildId,
     Created,
@@ -28,6 +28,7 @@ from ._models import (
 from ._pages import page
 from ._query import Statement, Steps, query
 from ._statements import create, create_many, get, maker, many, transition
+from .errors import InvalidPayload
 from .ids import run_of
 from .runs import get_run
 
@@ -165,6 +166,8 @@ def finish_tool_call(
     error: JsonValue = None,
 ) -> Statement[Finished]:
     """Finish an open call with its outcome. Raises `NotFound` or `InvalidTransition`."""
+    if status not in get_args(ToolCallOutcome):
+        raise InvalidPayload("status", "is not an outcome of a tool call")
     return transition(
         Finished,
         _SQL["finish_tool_call"],
@@ -195,7 +198,7 @@ def close_open_tool_calls(run_id: UUID, reason: JsonValue) -> Statement[list[Fin
 
     return Statement(
         _SQL["close_open_tool_calls"],
-        {"run_id": run_id, "error": encode(reason, "reason")},
+        {"run_id": run_id, "error": nullable(reason, "reason")},
         lambda rows: [make(row) for row in rows],
         none_open,
     )

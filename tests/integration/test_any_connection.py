@@ -1,0 +1,238 @@
+"""Every function takes the caller's connection as it is, whatever the caller did to it."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg import AsyncClientCursor, AsyncRawCursor, ClientCursor, RawCursor, errors
+from psycopg.adapt import Buffer, Loader
+from psycopg.pq import Format, TransactionStatus
+from psycopg.rows import dict_row, namedtuple_row, scalar_row
+from psycopg.types.string import StrDumper
+
+from connections import Connect, Kind
+from creates import CREATES
+from factories import create_invocation, create_phase, create_run, new_agent_step, new_tool_call
+from runstore import (
+    Conflict,
+    InvalidTransition,
+    NotFound,
+    RunTree,
+    complete_feature_run,
+    create_agent_steps,
+    create_tool_calls,
+    expire_cta_events,
+    get_agent_invocation,
+    get_phase_results,
+    get_run,
+    get_run_tree,
+    list_agent_steps,
+    list_runs,
+    list_stalled_runs,
+    list_tool_calls,
+    new_run_id,
+)
+from sessions import Session, open_session
+
+SESSION = "-c timezone=Asia/Kolkata -c datestyle=German,DMY -c intervalstyle=sql_standard"
+
+
+class Shouting(Loader):
+    """Loads every value as something that no model has."""
+
+    def load(self, data: Buffer) -> object:
+        return b"not what the model says", bytes(data)
+
+
+class BinaryShouting(Shouting):
+    format = Format.BINARY
+
+
+class Muttering(StrDumper):
+    """Sends every value as something that no table has."""
+
+    def dump(self, obj: object) -> bytes:
+        return b"not what the caller said"
+
+
+def adapt(conn: Any) -> None:
+    """Let the connection's own cursors read and send everything in another way."""
+    for info in psycopg.adapters.types:
+        for oid in (info.oid, info.array_oid):
+            if oid:
+                conn.adapters.register_loader(oid, Shouting)
+                conn.adapters.register_loader(oid, BinaryShouting)
+    for kind in (int, str, bytes, bool, float, datetime, timedelta, type(new_run_id()), list):
+        conn.adapters.register_dumper(kind, Muttering)
+
+
+ODDITIES: dict[str, dict[str, Any]] = {
+    "rows as dicts": {"row_factory": dict_row},
+    "rows as named tuples": {"row_factory": namedtuple_row},
+    "rows as scalars": {"row_factory": scalar_row},
+    "client cursors": {"cursor_factory": (ClientCursor, AsyncClientCursor)},
+    "raw cursors": {"cursor_factory": (RawCursor, AsyncRawCursor)},
+    "never prepared": {"prepare_threshold": None},
+    "always prepared": {"prepare_threshold": 0},
+    "not by itself": {"autocommit": False},
+    "another session": {"options": SESSION},
+    "another search path": {"options": "-c search_path=pg_catalog"},
+    "other adapters": {},
+    "a pipeline": {},
+}
+
+
+@pytest.fixture(params=ODDITIES)
+def odd(
+    request: pytest.FixtureRequest, connection_kind: Kind, shared_database: str
+) -> Iterator[Session]:
+    settings = dict(ODDITIES[request.param])
+    if "cursor_factory" in settings:
+        settings["cursor_factory"] = settings["cursor_factory"][connection_kind == "asyncio"]
+    with open_session(connection_kind, shared_database, **settings) as session:
+        if request.param == "other adapters":
+            adapt(session.conn)
+        with within_pipeline(session, really=request.param == "a pipeline"):
+            transaction = session.conn.transaction(force_rollback=True)
+            with session.block(transaction):
+                yield session
+
+
+@contextmanager
+def within_pipeline(session: Session, *, really: bool) -> Generator[None]:
+    if really:
+        with session.block(session.conn.pipeline()):
+            yield
+    else:
+        yield
+
+
+def test_a_model_holds_the_same_on_any_connection(odd: Session) -> None:
+    for create in CREATES:
+        # What is prepared at once, and what is only after some uses, read alike.
+        for _ in range(2):
+            data: Any = create.most(odd)
+            odd(create.function, data)
+            row = create.stored(odd, data)
+            type(row).model_validate(dict(row), strict=True)
+            given = {name: value for name, value in dict(data).items() if name in dict(row)}
+            assert given.items() <= dict(row).items()
+            assert odd(create.function, data) is not None
+            if create.table == "runs":
+                odd(complete_feature_run, data.id)
+                odd.execute("DELETE FROM runstore.runs")
+
+
+def test_a_tree_holds_the_same_on_any_connection(odd: Session) -> None:
+    run = create_run(odd, input={"a": [1, None]}).id
+    phase = create_phase(odd, run).id
+    invocation = create_invocation(odd, run, phase_result_id=phase).id
+    odd(create_agent_steps, [new_agent_step(invocation, content={"n": n}) for n in range(3)])
+    odd(create_tool_calls, [new_tool_call(invocation, arguments=[n]) for n in range(3)])
+    tree = odd(get_run_tree, run)
+
+    assert RunTree.model_validate(tree.model_dump(), strict=True) == tree
+    assert tree.run == odd(get_run, run)
+    assert [node.phase_result for node in tree.phases] == odd(get_phase_results, run)
+    [node] = tree.phases[0].invocations
+    assert node.invocation == odd(get_agent_invocation, invocation)
+    assert node.steps == odd(list_agent_steps, invocation).items
+    assert node.tool_calls == odd(list_tool_calls, run).items
+    assert [step.content for step in node.steps] == [{"n": n} for n in range(3)]
+
+
+def test_pages_times_and_errors_are_the_same_on_any_connection(odd: Session) -> None:
+    runs = [create_run(odd) for _ in range(3)]
+    first = odd(list_runs, page_size=2)
+    second = odd(list_runs, page_size=2, cursor=first.next_cursor)
+    assert [*first.items, *second.items] == runs[::-1]
+    assert abs(runs[0].created_at - datetime.now(UTC)) < timedelta(minutes=1)
+    stalled = odd(list_stalled_runs, silent_for=timedelta(days=-1), page_size=1)
+    assert odd(list_stalled_runs, silent_for=timedelta(days=-1), cursor=stalled.next_cursor).items
+    assert odd(expire_cta_events) == []
+
+    with pytest.raises(NotFound):
+        odd(get_run, new_run_id())
+    with pytest.raises(Conflict):
+        create_run(odd, id=runs[0].id, name="another")
+    odd(complete_feature_run, runs[0].id, output={"done": True})
+    with pytest.raises(InvalidTransition):
+        odd(complete_feature_run, runs[0].id)
+
+
+# A connection that does not commit by itself
+
+
+@pytest.fixture
+def manual(connection_kind: Kind, database: str) -> Iterator[Session]:
+    with open_session(connection_kind, database, autocommit=False) as session:
+        yield session
+
+
+def test_the_caller_says_when_it_is_committed(manual: Session, connect: Connect) -> None:
+    observer = connect()
+    run = create_run(manual)
+    manual(complete_feature_run, run.id)
+    with pytest.raises(NotFound):
+        get_run(observer, run.id)
+    manual.run(manual.conn.commit())
+    assert get_run(observer, run.id).status == "completed"
+
+
+def test_the_caller_says_when_it_is_undone(manual: Session) -> None:
+    run = create_run(manual)
+    manual.run(manual.conn.rollback())
+    with pytest.raises(NotFound):
+        manual(get_run, run.id)
+
+
+def test_a_named_error_leaves_the_callers_transaction_to_the_caller(manual: Session) -> None:
+    run = create_run(manual)
+    with pytest.raises(NotFound):
+        manual(get_run, new_run_id())
+    assert manual.conn.info.transaction_status == TransactionStatus.INTRANS
+    create_phase(manual, run.id, attempt=1)
+    with pytest.raises(Conflict):
+        create_phase(manual, run.id, attempt=1)
+    assert manual.conn.info.transaction_status == TransactionStatus.INERROR
+    with pytest.raises(errors.InFailedSqlTransaction):
+        manual(get_run, run.id)
+    manual.run(manual.conn.rollback())
+    assert manual(list_runs).items == []
+
+
+# A pipeline without a transaction
+
+
+@pytest.fixture
+def automatic(connection_kind: Kind, database: str) -> Iterator[Session]:
+    with open_session(connection_kind, database) as session:
+        yield session
+
+
+def test_a_pipeline_commits_what_it_wrote(automatic: Session, connect: Connect) -> None:
+    with automatic.block(automatic.conn.pipeline()):
+        run = create_run(automatic)
+        automatic(complete_feature_run, run.id)
+        with pytest.raises(NotFound):
+            automatic(get_run, new_run_id())
+        with pytest.raises(Conflict):
+            create_run(automatic, id=run.id, name="another")
+    assert get_run(connect(), run.id).status == "completed"
+
+
+def test_an_error_of_the_server_ends_a_pipeline_by_its_name(automatic: Session) -> None:
+    run = create_run(automatic)
+    create_phase(automatic, run.id, attempt=1)
+    with automatic.block(automatic.conn.pipeline()) as pipeline:
+        with pytest.raises(Conflict):
+            create_phase(automatic, run.id, attempt=1)
+        # psycopg refuses what follows an error, up to here.
+        automatic.run(pipeline.sync())
+        assert automatic(get_run, run.id) == run
+    assert automatic(get_run, run.id) == run

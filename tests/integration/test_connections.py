@@ -1,0 +1,221 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg.conninfo import make_conninfo
+from psycopg.rows import dict_row
+from psycopg.types.json import Json
+
+from connections import Connect, Kind
+from factories import create_run, new_feature_run
+from runstore import (
+    connect,
+    connect_async,
+    create_feature_run,
+    get_run,
+    open_pool,
+    open_pool_async,
+)
+from sessions import Session
+
+OURS = {
+    "application_name": "runstore",
+    "connect_timeout": "10",
+    "keepalives_idle": "30",
+    "tcp_user_timeout": "30000",
+}
+
+
+@contextmanager
+def opened(kind: Kind, dsn: str, **settings: Any) -> Generator[Session]:
+    if kind == "blocking":
+        with connect(dsn, **settings) as conn:
+            yield Session(conn, None)
+        return
+    with asyncio.Runner() as runner:
+        session = Session(runner.run(connect_async(dsn, **settings)), runner)
+        with session.block(session.conn):
+            yield session
+
+
+@contextmanager
+def pooled(kind: Kind, dsn: str, **settings: Any) -> Generator[tuple[Session, Any]]:
+    """Open a pool, and a session that may use whichever connection it lends."""
+    if kind == "blocking":
+        with open_pool(dsn, **settings) as pool:
+            yield Session(None, None), pool
+        return
+    with asyncio.Runner() as runner:
+        session = Session(None, runner)
+        async_pool = runner.run(open_pool_async(dsn, **settings))
+        with session.block(async_pool):
+            yield session, async_pool
+
+
+@contextmanager
+def lent(session: Session, pool: Any) -> Generator[Session]:
+    with session.block(pool.connection()) as conn:
+        session.conn = conn
+        yield session
+
+
+def parameters(conn: Any) -> dict[str, str]:
+    return {name: value for name, value in conn.info.get_parameters().items() if name in OURS}
+
+
+def speaks_orjson(session: Session) -> bool:
+    """Tell by two things that orjson does in its own way."""
+    compact, large = session.execute(
+        "SELECT %s::json::text, '18446744073709551616'::jsonb", (Json({"a": 1}),)
+    )[0]
+    return bool(compact == '{"a":1}' and isinstance(large, float))
+
+
+# connect, connect_async
+
+
+def test_a_connection_has_the_settings_that_we_recommend(
+    connection_kind: Kind, shared_database: str
+) -> None:
+    with opened(connection_kind, shared_database) as session:
+        assert session.conn.autocommit is True
+        assert session.conn.prepare_threshold == 5
+        assert parameters(session.conn) == OURS
+        assert session.execute("SHOW application_name") == [("runstore",)]
+        assert speaks_orjson(session)
+
+
+def test_a_pooler_between_is_told_of(connection_kind: Kind, shared_database: str) -> None:
+    with opened(connection_kind, shared_database, pooler=True) as session:
+        assert session.conn.prepare_threshold is None
+        assert session.conn.autocommit is True
+    with opened(connection_kind, shared_database, pooler=True, prepare_threshold=1) as session:
+        assert session.conn.prepare_threshold == 1
+
+
+def test_behind_a_pooler_nothing_is_prepared(connection_kind: Kind, database: str) -> None:
+    prepared = "SELECT count(*) FROM pg_prepared_statements"
+    with opened(connection_kind, database) as session:
+        create_run(session)
+        assert session.execute(prepared) == [(1,)]
+    with opened(connection_kind, database, pooler=True) as session:
+        for _ in range(10):
+            create_run(session)
+        assert session.execute(prepared) == [(0,)]
+
+
+def test_the_caller_has_the_last_word(connection_kind: Kind, shared_database: str) -> None:
+    with opened(
+        connection_kind,
+        shared_database,
+        autocommit=False,
+        prepare_threshold=0,
+        application_name="mine",
+        connect_timeout=3,
+        row_factory=dict_row,
+    ) as session:
+        assert session.conn.autocommit is False
+        assert session.conn.prepare_threshold == 0
+        assert parameters(session.conn) == OURS | {
+            "application_name": "mine",
+            "connect_timeout": "3",
+        }
+        rows: list[Any] = session.execute("SELECT 1 AS one")
+        assert rows == [{"one": 1}]
+
+
+def test_the_dsn_has_the_last_word_too(connection_kind: Kind, shared_database: str) -> None:
+    dsn = make_conninfo(shared_database, application_name="theirs", keepalives_idle=7)
+    with opened(connection_kind, dsn) as session:
+        assert parameters(session.conn) == OURS | {
+            "application_name": "theirs",
+            "keepalives_idle": "7",
+        }
+
+
+def test_a_dsn_that_is_none_is_refused_without_its_password(connection_kind: Kind) -> None:
+    with (
+        pytest.raises(psycopg.ProgrammingError) as raised,
+        opened(connection_kind, "postgresql//user:secret@localhost/db"),
+    ):
+        pass
+    assert str(raised.value) == "the DSN is not one that libpq understands"
+    assert raised.value.__suppress_context__
+
+
+# open_pool, open_pool_async
+
+
+def test_a_pool_lends_connections_with_these_settings(
+    connection_kind: Kind, shared_database: str
+) -> None:
+    with pooled(connection_kind, shared_database, application_name="pooled") as (session, pool):
+        assert (pool.min_size, pool.max_size) == (1, 10)
+        assert (pool.max_idle, pool.max_lifetime, pool.timeout) == (300, 3600, 30)
+        with lent(session, pool):
+            assert session.conn.autocommit is True
+            assert session.conn.prepare_threshold == 5
+            assert parameters(session.conn) == OURS | {"application_name": "pooled"}
+            assert speaks_orjson(session)
+    assert pool.closed
+
+
+def test_a_pools_settings_are_the_callers(connection_kind: Kind, shared_database: str) -> None:
+    with pooled(
+        connection_kind,
+        shared_database,
+        min_size=2,
+        max_size=3,
+        pooler=True,
+        pool_settings={"timeout": 1.5, "max_idle": 9, "name": "mine"},
+    ) as (session, pool):
+        assert (pool.min_size, pool.max_size) == (2, 3)
+        assert (pool.timeout, pool.max_idle, pool.max_lifetime) == (1.5, 9, 3600)
+        assert pool.name == "mine"
+        with lent(session, pool):
+            assert session.conn.prepare_threshold is None
+
+
+def test_a_pooled_connection_commits_by_itself(
+    connection_kind: Kind, database: str, connect: Connect
+) -> None:
+    with pooled(connection_kind, database) as (session, pool), lent(session, pool):
+        run = create_run(session)
+        assert get_run(connect(), run.id) == run
+
+
+def end(observer: psycopg.Connection[Any], pid: int) -> None:
+    # It returns when the session is gone.
+    assert observer.execute("SELECT pg_terminate_backend(%s, 10000)", (pid,)).fetchone() == (True,)
+
+
+def test_a_connection_that_died_while_it_was_idle_is_replaced(
+    connection_kind: Kind, database: str, connect: Connect
+) -> None:
+    with pooled(connection_kind, database, max_size=1) as (session, pool):
+        with lent(session, pool):
+            dead = session.conn.info.backend_pid
+        end(connect(), dead)
+        with lent(session, pool):
+            assert session.conn.info.backend_pid != dead
+            data = new_feature_run()
+            assert session(create_feature_run, data).id == data.id
+
+
+def test_without_a_check_the_caller_meets_the_dead_connection(
+    connection_kind: Kind, database: str, connect: Connect
+) -> None:
+    unchecked = {"check": None}
+    with pooled(connection_kind, database, max_size=1, pool_settings=unchecked) as (session, pool):
+        with lent(session, pool):
+            dead = session.conn.info.backend_pid
+        end(connect(), dead)
+        with pytest.raises(psycopg.OperationalError), lent(session, pool):
+            create_run(session)
+        with lent(session, pool):
+            create_run(session)

@@ -1,0 +1,205 @@
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+import runstore
+from connections import Caller
+from contents import contents
+from factories import create_run, new_feature_run
+from runstore import (
+    Conflict,
+    InvalidPayload,
+    NewChatRun,
+    NotFound,
+    cancel_run,
+    complete_feature_run,
+    create_feature_run,
+    fail_feature_run,
+    get_run,
+    update_feature_run_phase,
+)
+from runstore._query import Query
+
+ENDS = pytest.mark.parametrize(
+    ("end", "event"),
+    [
+        (complete_feature_run, "run.completed"),
+        (fail_feature_run, "run.failed"),
+        (cancel_run, "run.cancelled"),
+    ],
+)
+
+
+def log(call: Caller, run_id: UUID) -> list[tuple[Any, ...]]:
+    return call.execute(
+        "SELECT seq, type, payload FROM runstore.run_events WHERE run_id = %s ORDER BY seq",
+        (run_id,),
+    )
+
+
+def head(call: Caller, run_id: UUID) -> tuple[Any, ...]:
+    return call.execute(
+        "SELECT last_seq, closed FROM runstore.run_heads WHERE run_id = %s", (run_id,)
+    )[0]
+
+
+# create_feature_run
+
+
+def test_a_created_run_is_running_and_its_log_starts(call: Caller) -> None:
+    run = create_run(call, phase="plan")
+
+    assert (run.kind, run.status, run.phase) == ("feature", "running", "plan")
+    assert run.started_at is not None
+    assert (run.output, run.error, run.finished_at, run.cancel_requested_at) == (None,) * 4
+    assert log(call, run.id) == [(1, "run.started", {"phase": "plan"})]
+    assert head(call, run.id) == (1, False)
+
+
+def test_a_run_may_start_without_a_phase(call: Caller) -> None:
+    run = create_run(call)
+    assert run.phase is None
+    assert log(call, run.id) == [(1, "run.started", {"phase": None})]
+
+
+def test_a_repeated_create_answers_the_run_as_it_is_now(call: Caller) -> None:
+    data = new_feature_run(phase="plan")
+    call(create_feature_run, data)
+    call(update_feature_run_phase, data.id, "build")
+    assert call(create_feature_run, data).phase == "build"
+
+    call(complete_feature_run, data.id)
+    before = contents(call)
+    assert call(create_feature_run, data) == call(get_run, data.id)
+    assert contents(call) == before
+
+
+def test_an_idempotency_key_answers_the_run_that_has_it(call: Caller) -> None:
+    first = create_run(call, idempotency_key="key", input={"a": 1})
+    before = contents(call)
+
+    assert create_run(call, idempotency_key="key", input={"a": 1}) == first
+    assert contents(call) == before
+
+
+def test_an_idempotency_key_of_another_content_is_a_conflict(call: Caller) -> None:
+    first = create_run(call, idempotency_key="key", input="secret-1", subject_id="secret-2")
+    before = contents(call)
+
+    with pytest.raises(Conflict) as raised:
+        create_run(call, idempotency_key="key", input="secret-3", subject_id="secret-4")
+    assert str(raised.value) == f"feature run {first.id} exists with another subject_id, input"
+    assert contents(call) == before
+
+
+def test_an_id_comes_before_an_idempotency_key(call: Caller) -> None:
+    keyed = create_run(call, idempotency_key="key")
+    other = create_run(call)
+    with pytest.raises(Conflict) as raised:
+        create_run(call, id=other.id, idempotency_key="key")
+    assert str(raised.value) == f"feature run {other.id} exists with another idempotency_key"
+    assert call(get_run, keyed.id) == keyed
+
+
+def test_tenants_share_no_idempotency_keys(call: Caller) -> None:
+    first = create_run(call, idempotency_key="key", tenant_id="a")
+    call.execute("SELECT set_config('runstore.tenant_id', 'b', true)")
+    second = create_run(call, idempotency_key="key")
+
+    assert (first.tenant_id, second.tenant_id) == ("a", "b")
+    assert create_run(call, idempotency_key="key").id == second.id
+    assert create_run(call, idempotency_key="key", tenant_id="a").id == first.id
+
+
+def test_an_id_of_a_chat_run_is_a_conflict(call: Caller) -> None:
+    chat = call(runstore.create_run, NewChatRun(name="ship-feature"))
+    before = contents(call)
+    with pytest.raises(Conflict) as raised:
+        create_run(call, id=chat.id)
+    assert str(raised.value) == f"run {chat.id} exists with another kind"
+    assert contents(call) == before
+
+
+def test_many_runs_share_a_name(call: Caller) -> None:
+    assert create_run(call, name="same").id != create_run(call, name="same").id
+
+
+# update_feature_run_phase
+
+
+def test_every_change_of_phase_is_in_the_log(call: Caller) -> None:
+    run = create_run(call, phase="plan")
+    for seq, phase in enumerate(["build", "build", "test ✓"], start=2):
+        state = call(update_feature_run_phase, run.id, phase)
+        assert (state.id, state.status, state.phase, state.last_seq) == (
+            run.id,
+            "running",
+            phase,
+            seq,
+        )
+
+    assert log(call, run.id)[1:] == [
+        (2, "run.phase_changed", {"phase": "build"}),
+        (3, "run.phase_changed", {"phase": "build"}),
+        (4, "run.phase_changed", {"phase": "test ✓"}),
+    ]
+    assert head(call, run.id) == (4, False)
+
+
+@pytest.mark.parametrize("phase", ["", "x" * 256, "a\0b", "\ud800"])
+def test_a_phase_that_cannot_be_stored_is_refused(call: Caller, phase: str) -> None:
+    run = create_run(call, phase="plan")
+    before = contents(call)
+    with pytest.raises(InvalidPayload) as raised:
+        call(update_feature_run_phase, run.id, phase)
+    assert raised.value.path == "phase"
+    assert contents(call) == before
+
+
+# complete_feature_run, fail_feature_run, and cancel_run of a feature run
+
+
+@ENDS
+def test_an_end_is_the_last_event_and_closes_the_log(
+    call: Caller, end: Query[[UUID], Any], event: str
+) -> None:
+    run = create_run(call)
+    call(update_feature_run_phase, run.id, "build")
+    other = create_run(call)
+
+    assert call(end, run.id).last_seq == 3
+    assert [(seq, type) for seq, type, _ in log(call, run.id)] == [
+        (1, "run.started"),
+        (2, "run.phase_changed"),
+        (3, event),
+    ]
+    assert head(call, run.id) == (3, True)
+    assert head(call, other.id) == (1, False)
+    assert call(get_run, run.id).phase == "build"
+
+
+@pytest.mark.parametrize(
+    ("change", "arguments"),
+    [
+        (update_feature_run_phase, ["build"]),
+        (complete_feature_run, []),
+        (fail_feature_run, []),
+    ],
+)
+def test_a_chat_run_is_no_feature_run(
+    call: Caller, change: Query[..., Any], arguments: list[str]
+) -> None:
+    chat = call(runstore.create_run, NewChatRun())
+    before = contents(call)
+    with pytest.raises(NotFound) as raised:
+        call(change, chat.id, *arguments)
+    assert (raised.value.entity, raised.value.id) == ("feature run", chat.id)
+    assert contents(call) == before
+
+
+def test_what_a_run_gave_may_be_said_when_it_fails(call: Caller) -> None:
+    run = create_run(call)
+    call(fail_feature_run, run.id, error="out of tokens", output={"files": 3})
+    stored = call(get_run, run.id)
+    assert (stored.error, stored.output) == ("out of tokens", {"files": 3})
