@@ -9,10 +9,10 @@ from __future__ import annotations
 import random
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Final, Protocol
 
@@ -64,7 +64,7 @@ def open_connection(dsn: str) -> Conn:
 
 
 @contextmanager
-def connections(dsn: str, count: int) -> Iterator[list[Conn]]:
+def connections(dsn: str, count: int) -> Generator[list[Conn]]:
     with ExitStack() as stack:
         yield [stack.enter_context(open_connection(dsn)) for _ in range(count)]
 
@@ -82,7 +82,7 @@ def verify(conn: Conn) -> None:
 
 
 @contextmanager
-def no_deadlock(conn: Conn) -> Iterator[None]:
+def no_deadlock(conn: Conn) -> Generator[None]:
     """Check that the block meets no deadlock, by the server's own count too."""
     before = deadlocks(conn)
     try:
@@ -101,24 +101,24 @@ def deadlocks(conn: Conn) -> int:
     return int(row[0])
 
 
-def crowd_a_limit(
-    dsn: str, *, writers: int, limit: int, reserve: Reserve = reserve_usage, settles: bool = True
-) -> Counter[str]:
-    """Let many writers use up one hard limit; check that it is reached, and never passed.
+@dataclass(frozen=True)
+class Crowd:
+    """Writers of one subject with one hard limit."""
 
-    A writer asks for less and less until it is refused a single unit. What it holds it settles in
-    full, at once or never.
-    """
-    stop = threading.Event()
+    limit: int
+    reserve: Reserve
+    settles: bool
+    stop: threading.Event = field(default_factory=threading.Event)
 
-    def write(conn: Conn, seed: int) -> Counter[str]:
+    def write(self, conn: Conn, seed: int) -> Counter[str]:
+        """Ask for less and less, until a single unit is refused."""
         choose, done = random.Random(seed), Counter[str]()
         most = 9
-        while most:
+        while most and not self.stop.is_set():
             tokens = choose.randint(1, most)
             data = NewReservation(subject_id="crowd", amounts={"tokens": tokens})
             try:
-                reserve(conn, data)
+                self.reserve(conn, data)
             except QuotaExceeded as error:
                 if error.used + error.held + error.asked <= error.limit:
                     raise Violation(f"refused, and it would have fit: {error}") from error
@@ -126,34 +126,47 @@ def crowd_a_limit(
                 most = tokens - 1
             else:
                 done["reserved"] += 1
-                if settles and choose.random() < 0.5:
+                if self.settles and choose.random() < 0.5:
                     settle_usage(conn, data.id, data.amounts)
         return done
 
-    def watch(conn: Conn) -> None:
-        while not stop.wait(0.005):
-            within_limit(conn)
-
-    def within_limit(conn: Conn) -> int:
+    def taken(self, conn: Conn) -> int:
+        """Return what is used and held, which never passes the limit."""
         [quota] = get_usage(conn, "crowd")
-        if quota.used + quota.held > limit:
-            raise Violation(f"the limit of {limit} is passed: {quota}")
+        if quota.used + quota.held > self.limit:
+            raise Violation(f"the limit of {self.limit} is passed: {quota}")
         return quota.used + quota.held
 
+    def watch(self, conn: Conn) -> None:
+        """Look at the limit until all are done, and stop all when it is passed."""
+        try:
+            while not self.stop.wait(0.005):
+                self.taken(conn)
+        finally:
+            self.stop.set()
+
+
+def crowd_a_limit(
+    dsn: str, *, writers: int, limit: int, reserve: Reserve = reserve_usage, settles: bool = True
+) -> Counter[str]:
+    """Let many writers use up one hard limit; check that it is reached, and never passed.
+
+    What a writer holds it settles in full, at once or never.
+    """
+    crowd = Crowd(limit, reserve, settles)
     with connections(dsn, writers + 1) as conns, ThreadPoolExecutor(writers + 1) as pool:
         watcher = conns.pop()
-        set_quota(
-            watcher,
-            NewQuota(subject_id="crowd", meter="tokens", period="total", limit_amount=limit),
-        )
-        watching = pool.submit(watch, watcher)
+        quota = NewQuota(subject_id="crowd", meter="tokens", period="total", limit_amount=limit)
+        set_quota(watcher, quota)
+        watching = pool.submit(crowd.watch, watcher)
         try:
-            done = sum(pool.map(write, conns, range(writers)), Counter[str]())
+            done = sum(pool.map(crowd.write, conns, range(writers)), Counter[str]())
         finally:
-            stop.set()
+            crowd.stop.set()
         watching.result()
-        if within_limit(watcher) != limit:
-            raise Violation(f"{within_limit(watcher)} of {limit} are used, and all were refused")
+        taken = crowd.taken(watcher)
+        if taken != limit:
+            raise Violation(f"{taken} of {limit} are used, and all were refused")
         verify(watcher)
     return done
 
@@ -275,10 +288,8 @@ def work_on_everything(
         ]
         work = Work(names, recent)
         with no_deadlock(observer):
-            shares = pool.map(
-                lambda place: work.run(conns[place], seed + place, operations // writers),
-                range(writers),
-            )
+            seeds = range(seed, seed + writers)
+            shares = pool.map(work.run, conns, seeds, [operations // writers] * writers)
             done = sum(shares, Counter[str]())
         verify(observer)
     return done

@@ -23,6 +23,7 @@ from psycopg.types.numeric import DecimalDumper
 from psycopg.types.uuid import UUIDDumper
 
 from ._json import Json, JsonBinaryDumper, JsonDumper
+from .errors import RunstoreError
 
 _SLOT: Final = "_runstore_cursors"
 
@@ -72,10 +73,18 @@ class _Adapters:
 _ADAPTERS: Final = _Adapters()
 
 
+def _refuse_other_encodings(connection: Connection[Any] | AsyncConnection[Any]) -> None:
+    # JSON goes out as UTF-8; a server that takes it for another encoding would store other text.
+    encoding = connection.pgconn.parameter_status(b"client_encoding")
+    if encoding not in (b"UTF8", None):
+        raise RunstoreError(f"client_encoding is {encoding.decode()}; runstore needs UTF8")
+
+
 class BlockingCursor(Cursor[TupleRow]):
     """A cursor with our adapters and plain tuples."""
 
     def __init__(self, connection: Connection[Any]) -> None:
+        _refuse_other_encodings(connection)
         super().__init__(connection, row_factory=tuple_row)
         self._adapters = AdaptersMap(_ADAPTERS.adapters)
 
@@ -84,6 +93,7 @@ class AsyncioCursor(AsyncCursor[TupleRow]):
     """A cursor with our adapters and plain tuples."""
 
     def __init__(self, connection: AsyncConnection[Any]) -> None:
+        _refuse_other_encodings(connection)
         super().__init__(connection, row_factory=tuple_row)
         self._adapters = AdaptersMap(_ADAPTERS.adapters)
 

@@ -130,3 +130,25 @@ def unstorable(value: str) -> str | None:
         except UnicodeEncodeError:
             return "holds a lone surrogate, which UTF-8 cannot encode"
     return None
+
+
+def equal(one: object, other: object) -> bool:
+    """Say whether two decoded documents are the same to jsonb.
+
+    Python calls True and 1 equal. And jsonb, whose numbers have no end, gives a large float
+    back as an integer that Python calls another number.
+    """
+    if isinstance(one, dict) and isinstance(other, dict):
+        ours, theirs = cast("Document", one), cast("Document", other)
+        return ours.keys() == theirs.keys() and all(equal(ours[k], theirs[k]) for k in ours)
+    if isinstance(one, list) and isinstance(other, list):
+        items, others = cast("list[object]", one), cast("list[object]", other)
+        return len(items) == len(others) and all(map(equal, items, others))
+    if isinstance(one, bool) or isinstance(other, bool):
+        return one is other
+    if isinstance(one, int | float) and isinstance(other, int | float):
+        return one == other or (type(one) is not type(other) and float(one) == float(other))
+    return one == other
+
+
+Document = dict[str, object]

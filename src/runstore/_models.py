@@ -23,7 +23,7 @@ from pydantic import (
 from pydantic_core import core_schema
 
 from ._json import Json as EncodedJson
-from ._json import nullable, unstorable
+from ._json import equal, nullable, unstorable
 from .errors import InvalidPayload
 from .ids import new_child_id, run_of
 
@@ -255,7 +255,7 @@ class Input(BaseModel):
             if name != "id"
             and name not in self.changing_fields
             and not (value is None and name in self.optional_fields)
-            and stored[name] != value
+            and not equal(stored[name], value)
         ]
 
 

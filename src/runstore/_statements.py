@@ -10,7 +10,7 @@ from uuid import UUID
 from ._models import Created, Input, Row
 from ._query import Rows, Statement, Steps
 from ._sql import Sql
-from .errors import Conflict, InvalidPayload, InvalidTransition, NotFound
+from .errors import Conflict, InvalidPayload, InvalidTransition, NotFound, RunstoreError
 
 RowT = TypeVar("RowT", bound=Row)
 InputT = TypeVar("InputT", bound=Input)
@@ -158,9 +158,15 @@ def create_many(
             for row in map(found.__getitem__, columns["id"])
         ]
 
+    def refused(error: RunstoreError) -> Steps[list[Created]]:
+        if not isinstance(error, Conflict) or not str(error.constraint).endswith("_pkey"):
+            raise error
+        # The same batch was on its way already, and has arrived while this one waited for it.
+        return (yield from absent())
+
     # The rows that an array of ids finds are planned for the array at hand: a plan made
     # once, while the table was empty, would read the whole table for ever.
-    return Statement(sql, {**columns, "run_id": run_id}, read, absent, prepare=False)
+    return Statement(sql, {**columns, "run_id": run_id}, read, absent, refused, prepare=False)
 
 
 def columns_of(data: Sequence[InputT], expected: type[InputT]) -> tuple[UUID, dict[str, list[Any]]]:

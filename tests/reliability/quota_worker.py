@@ -1,4 +1,4 @@
-"""A worker that reserves and settles, to be killed: says on its standard output what it was told."""
+"""A worker that reserves and settles, to be killed: prints what it was told."""
 
 from __future__ import annotations
 

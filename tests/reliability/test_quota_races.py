@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
+from uuid import UUID
 
 import pytest
 
@@ -11,7 +13,6 @@ from races import Conn, loses, race
 from runstore import (
     Conflict,
     InvalidTransition,
-    NewReservation,
     QuotaExceeded,
     expire_reservations,
     get_reservation,
@@ -102,7 +103,7 @@ def test_a_reservation_that_is_repeated_before_its_answer_is_one(
 
 def test_the_same_id_for_other_amounts_at_once_is_a_conflict(conn: Conn, connect: Connect) -> None:
     data = new_reservation(10)
-    other = NewReservation(**dict(data) | {"amounts": {"tokens": 11}})
+    other = new_reservation(id=data.id, amounts={"tokens": 11})
     error = loses(
         connect,
         lambda first: reserve_usage(first, data),
@@ -116,7 +117,7 @@ def test_the_same_id_for_other_meters_at_once_is_a_conflict(conn: Conn, connect:
     set_quota(conn, new_quota(meter="runs", period="month"))
     let_windows_pass(conn)
     data = new_reservation(10)
-    other = NewReservation(**dict(data) | {"amounts": {"runs": 1}})
+    other = new_reservation(id=data.id, amounts={"runs": 1})
     error = loses(
         connect,
         lambda first: reserve_usage(first, data),
@@ -143,11 +144,11 @@ def test_usage_that_is_repeated_before_its_answer_is_logged_once(
     assert used_and_held(conn) == [(tokens, 0)] * limited
 
 
-def settle(amount: int) -> Any:
+def settle(amount: int) -> Callable[[Conn, UUID], Any]:
     return lambda conn, id: settle_usage(conn, id, {"tokens": amount})
 
 
-ENDS: dict[str, tuple[Any, list[tuple[int, int]]]] = {
+ENDS: dict[str, tuple[Callable[[Conn, UUID], Any], list[tuple[int, int]]]] = {
     "settled": (settle(25), [(25, 0)]),
     "released": (release_usage, [(0, 0)]),
 }

@@ -6,8 +6,8 @@ import os
 from typing import Any
 
 import pytest
-from quota_work import crowd_a_limit, work_on_everything
 
+from quota_work import crowd_a_limit, work_on_everything
 from runstore import QuotaGate, reserve_usage
 
 WRITERS = 64

@@ -241,9 +241,10 @@ NEVER_NULL = {
         WITH x AS (UPDATE left_rows SET n = 1 RETURNING id) SELECT x.id FROM x
     """,
     "inserted": "INSERT INTO left_rows (id) VALUES (%(id)s) RETURNING id",
-    "inserted from an outer join with itself": """
+    "inserted unless it is there": """
         INSERT INTO left_rows (id)
-        SELECT a.id + 10 FROM left_rows AS a LEFT JOIN left_rows AS b ON a.n = b.id
+        SELECT id FROM right_rows
+        WHERE NOT EXISTS (SELECT FROM left_rows WHERE left_rows.id = right_rows.id)
         RETURNING id
     """,
     "updated": "UPDATE left_rows SET n = 1 WHERE id = %(id)s RETURNING id",

@@ -6,6 +6,7 @@ from typing import Any
 from uuid import UUID
 
 import psycopg
+import pytest
 
 from runstore.queries import Page, Row, Sql, Statement, many, page, query
 from runstore.testing import Prover, prover
@@ -75,6 +76,23 @@ def test_an_index_that_is_not_entered_at_its_start(shop: psycopg.Connection[Any]
         with prover(shop, schema="shop", rows=50) as made:
             [reason] = reasons(made, sql, reader(Id, sql))
     assert reason.startswith("reads all of pairs")
+
+
+@pytest.mark.parametrize("prepare", [True, None, False])
+def test_a_prepared_statement_is_judged_by_the_plan_for_all_values(
+    shop_prover: Prover, *, prepare: bool | None
+) -> None:
+    # With a value at hand the first condition is gone.
+    sql = named(
+        "SELECT name FROM shop.customers WHERE (%(id)s::uuid IS NULL OR id = %(id)s)", "many"
+    )
+
+    @query
+    def get_customer(id: UUID) -> Statement[list[Name]]:
+        return many(Name, sql, {"id": id}, prepare=prepare)
+
+    found = [reason.partition(":")[0] for reason in reasons(shop_prover, sql, get_customer)]
+    assert found == ([] if prepare is False else ["reads all of customers"])
 
 
 def test_a_filter_that_leaves_the_index_unused(shop_prover: Prover) -> None:
