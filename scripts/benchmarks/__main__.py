@@ -11,15 +11,15 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
-
 from contestants import SMALLEST, Sizes
 from databases import Commits, bench_server, database
 from machine import describe
 from observer import Observer
 from report import Row, summed_up, table
 from rounds import play
-from runstore.embedded import Server
 from workloads import WORKLOADS, Workload
+
+from runstore.embedded import Server
 
 MODES: dict[str, Sequence[Commits]] = {
     "durable": ("durable",),
@@ -36,7 +36,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--commits", choices=MODES, default="both", help="whether they wait")
     parser.add_argument("--sessions", type=int, default=3, help="starts of the processes")
     parser.add_argument("--rounds", type=int, default=7, help="rounds in each session")
-    parser.add_argument("--peers", action="store_true", help="libraries that people use instead, too")
+    parser.add_argument(
+        "--peers", action="store_true", help="libraries that people use instead, too"
+    )
     parser.add_argument("--smoke", action="store_true", help="see that it runs; measures nothing")
     parser.add_argument("--json", type=Path, help="the file to write the figures to")
     options = parser.parse_args()

@@ -88,4 +88,3 @@ def sampler(prepare: Callable[[], Work], operations: int) -> Sampler:
         return Sample(operations, cpu_seconds() - cpu, time.perf_counter() - wall)
 
     return sample
-

@@ -10,10 +10,42 @@ LIFE = 18
 """The operations of a run's life: created, an invocation, 5 phases, 10 tool calls, completed."""
 
 KINDS = ("message", "tool_call", "tool_result", "thought")
-WORDS = (
-    "the agent reads a file and finds that its test fails because of a missing import so it "
-    "opens an editor writes three lines runs all tests again and reports what it has changed"
-).split()
+WORDS = [
+    "the",
+    "agent",
+    "reads",
+    "a",
+    "file",
+    "and",
+    "finds",
+    "that",
+    "its",
+    "test",
+    "fails",
+    "because",
+    "of",
+    "a",
+    "missing",
+    "import",
+    "so",
+    "it",
+    "opens",
+    "an",
+    "editor",
+    "writes",
+    "three",
+    "lines",
+    "runs",
+    "all",
+    "tests",
+    "again",
+    "and",
+    "reports",
+    "what",
+    "it",
+    "has",
+    "changed",
+]
 
 
 def payload(number: int) -> dict[str, Any]:
@@ -26,7 +58,10 @@ def payload(number: int) -> dict[str, Any]:
             {
                 "id": f"call_{number:08}",
                 "name": chosen.choice(("shell", "search", "edit")),
-                "arguments": {"path": f"src/module_{number % 97}.py", "line": chosen.randrange(400)},
+                "arguments": {
+                    "path": f"src/module_{number % 97}.py",
+                    "line": chosen.randrange(400),
+                },
             }
         ],
         "usage": {"input_tokens": chosen.randrange(9000), "output_tokens": chosen.randrange(900)},

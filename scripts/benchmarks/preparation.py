@@ -11,10 +11,9 @@ from pathlib import Path
 from typing import Any, Final, LiteralString, cast
 from uuid import UUID
 
+from payloads import events
 from psycopg import AsyncConnection, Connection
 from psycopg.types.json import Jsonb
-
-from payloads import events
 
 SQL: Final = Path(__file__).resolve().parents[2] / "sql"
 
@@ -89,8 +88,7 @@ def filled_run(conn: Connection[Any], count: int) -> UUID:
     """Return the id of a new run with so many events."""
     run_id = new_run(conn)
     rows = [
-        (run_id, seq, type, Jsonb(payload))
-        for seq, (type, payload) in enumerate(events(count), 1)
+        (run_id, seq, type, Jsonb(payload)) for seq, (type, payload) in enumerate(events(count), 1)
     ]
     with conn.transaction(), conn.cursor() as cursor:
         cursor.execute(

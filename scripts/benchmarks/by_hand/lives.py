@@ -8,12 +8,11 @@ from contextlib import contextmanager
 from typing import Any, Final
 from uuid import UUID
 
-from psycopg import AsyncConnection
-from psycopg.types.json import Jsonb
-
 from contestants import Sampler, Sizes, sampler
 from payloads import PHASES, payload
 from preparation import new_child_id
+from psycopg import AsyncConnection
+from psycopg.types.json import Jsonb
 
 CREATE: Final = """
 WITH run AS (
@@ -104,18 +103,14 @@ async def one_life(conn: AsyncConnection[Any], number: int) -> None:
             call_id = new_child_id(run_id)
             result = Jsonb({"text": given["content"]})
             arguments = Jsonb(given["usage"])
-            await fetch(
-                conn, TOOL_CALL, (call_id, name, arguments, result, run_id, invocation_id)
-            )
+            await fetch(conn, TOOL_CALL, (call_id, name, arguments, result, run_id, invocation_id))
     await fetch(conn, COMPLETE, (run_id, Jsonb(given)))
 
 
 @contextmanager
 def live(dsn: str, sizes: Sizes) -> Generator[Sampler]:
     async def connect() -> list[AsyncConnection[Any]]:
-        return [
-            await AsyncConnection.connect(dsn, autocommit=True) for _ in range(sizes.clients)
-        ]
+        return [await AsyncConnection.connect(dsn, autocommit=True) for _ in range(sizes.clients)]
 
     with asyncio.Runner() as runner:
         connections = runner.run(connect())

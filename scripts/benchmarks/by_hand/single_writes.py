@@ -9,14 +9,13 @@ from typing import Final
 from uuid import UUID
 
 import psycopg
+from contestants import Sampler, Sizes, Work, sampler
+from payloads import events
+from preparation import library_statement, new_child_id, new_invocation, new_run, new_run_async
 from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
 from psycopg.types.json import Jsonb
 from psycopg_pool import AsyncConnectionPool, ConnectionPool
-
-from contestants import Sampler, Sizes, Work, sampler
-from payloads import events
-from preparation import library_statement, new_child_id, new_invocation, new_run, new_run_async
 
 APPEND: Final = """
 WITH head AS (
@@ -172,5 +171,3 @@ def step(dsn: str, sizes: Sizes) -> Generator[Sampler]:
             return work
 
         yield sampler(prepare, len(given))
-
-

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Generator
 from contextlib import contextmanager
 
-import runstore
 from contestants import Sampler, Sizes, sampler
 from preparation import filled_run
+
+import runstore
 
 
 @contextmanager

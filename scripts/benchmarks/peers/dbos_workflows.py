@@ -6,9 +6,8 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any
 
-from dbos import DBOS, DBOSConfig
-
 from contestants import Sampler, Sizes, sampler
+from dbos import DBOS, DBOSConfig
 from payloads import PHASES, events, payload
 
 

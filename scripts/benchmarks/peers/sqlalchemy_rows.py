@@ -10,12 +10,6 @@ from typing import Any
 from uuid import UUID
 
 import psycopg
-from sqlalchemy import BigInteger, FetchedValue, bindparam, create_engine, insert, select, text
-from sqlalchemy.dialects.postgresql import JSONB
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
-from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
-from sqlalchemy.sql.elements import TextClause
-
 from by_hand import lives
 from by_hand.ingest import RESERVE
 from by_hand.single_writes import APPEND
@@ -23,6 +17,11 @@ from contestants import Sampler, Sizes, Work, sampler
 from payloads import PHASES, events, payload
 from peers.urls import sqlalchemy_url
 from preparation import filled_run, new_child_id, new_invocation, new_run
+from sqlalchemy import BigInteger, FetchedValue, bindparam, create_engine, insert, select, text
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
+from sqlalchemy.sql.elements import TextClause
 
 
 class Base(DeclarativeBase):
@@ -166,9 +165,7 @@ def replay(dsn: str, sizes: Sizes) -> Generator[Sampler]:
 CREATE = core(lives.CREATE, "name", "phase", "input+")
 INVOCATION = core(lives.INVOCATION, "id", "agent", "input+", "run_id")
 PHASE = core(lives.PHASE, "run_id", "phase", "name")
-TOOL_CALL = core(
-    lives.TOOL_CALL, "id", "name", "arguments+", "result+", "run_id", "invocation_id"
-)
+TOOL_CALL = core(lives.TOOL_CALL, "id", "name", "arguments+", "result+", "run_id", "invocation_id")
 COMPLETE = core(lives.COMPLETE, "run_id", "output+")
 
 
