@@ -204,6 +204,7 @@ WHERE tenant_id = coalesce(%(tenant_id)s::text, runstore.current_tenant_id())
     AND (%(thread_id)s::text IS NULL OR thread_id = %(thread_id)s)
     AND (%(subject_id)s::text IS NULL OR subject_id = %(subject_id)s)
     AND (%(name)s::text IS NULL OR name = %(name)s)
+    AND (%(parent_run_id)s::uuid IS NULL OR parent_run_id = %(parent_run_id)s)
     AND (%(before_id)s::uuid IS NULL OR id < %(before_id)s)
 ORDER BY id DESC
 LIMIT %(row_limit)s;

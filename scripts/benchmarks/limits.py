@@ -31,7 +31,7 @@ CLIENTS: Final = (1, 32)
 ROUNDS: Final = 5
 
 # The runs of the clients: any ids will do that are run ids.
-RUN_ID: Final = "('01900000-0000-7000-8' || lpad(to_hex(:client_id), 3, '0') || '-000000000000')::uuid"
+RUN_ID: Final = "('01900000-0000-7000-8' || lpad(to_hex(:client_id::int), 3, '0') || '-000000000000')::uuid"
 RUNS: Final = f"""
 WITH run AS (
     INSERT INTO runstore.runs (id, kind, status)

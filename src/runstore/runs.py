@@ -191,6 +191,7 @@ def list_runs(
     thread_id: str | None = None,
     subject_id: str | None = None,
     name: str | None = None,
+    parent_run_id: UUID | None = None,
     cursor: str | None = None,
     page_size: int = 100,
 ) -> Statement[Page[Run]]:
@@ -207,6 +208,7 @@ def list_runs(
         "thread_id": thread_id,
         "subject_id": subject_id,
         "name": name,
+        "parent_run_id": parent_run_id,
     }
     key = {"before_id": "id"}
     return page(Run, _SQL["list_runs"], filters, key=key, cursor=cursor, page_size=page_size)

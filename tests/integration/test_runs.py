@@ -240,3 +240,11 @@ def test_a_filter_that_no_row_can_have_is_refused(call: Caller, name: str) -> No
     filters: dict[str, Any] = {name: "a\0b"}
     with pytest.raises(InvalidPayload, match="NUL"):
         call(list_runs, **filters)
+
+
+def test_list_runs_finds_the_runs_that_a_run_started(call: Caller) -> None:
+    parent = create_run(call)
+    children = [create_run(call, parent_run_id=parent.id) for _ in range(2)]
+
+    assert call(list_runs, parent_run_id=parent.id).items == children[::-1]
+    assert call(list_runs, parent_run_id=children[0].id).items == []
