@@ -144,7 +144,33 @@ def forks(conn: Connection[TupleRow]) -> object:
     return runstore.read_run_events(conn, fork.id)
 
 
-WORKLOAD: list[Work] = [pipeline, machines, phases, agents, memories, questions, forks]
+def reports(conn: Connection[TupleRow]) -> object:
+    run = runstore.create_run(conn, runstore.NewChatRun())
+    report = runstore.NewReport(run_id=run.id, title="load")
+    runstore.create_report(conn, report)
+    draft = runstore.SectionDraft(slug="load", content="load")
+    runstore.put_report_section(conn, report.id, draft)
+    return runstore.get_report(conn, report.id)
+
+
+def usage(conn: Connection[TupleRow]) -> object:
+    asked = runstore.NewReservation(subject_id="load", amounts={"tokens": 10})
+    runstore.reserve_usage(conn, asked)
+    runstore.settle_usage(conn, asked.id, {"tokens": 7})
+    return runstore.get_usage(conn, "load")
+
+
+WORKLOAD: list[Work] = [
+    pipeline,
+    machines,
+    phases,
+    agents,
+    memories,
+    questions,
+    forks,
+    reports,
+    usage,
+]
 
 
 class TimedConnection(Connection[TupleRow]):

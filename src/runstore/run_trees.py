@@ -89,7 +89,7 @@ _TABLES: Final[dict[str, type[Row]]] = {
 @query
 @reads(_Records)
 def get_run_tree(run_id: UUID, *, max_rows: int = 10_000) -> Statement[RunTree]:
-    """Return a run and all that hangs off it, except its events, in one round trip.
+    """Return a run and what hangs off it, but for events, reports and usage, in one round trip.
 
     All of one snapshot. Phases, invocations, tool calls, memories and questions stand in the
     order in which they were made, steps by their position. The tree is held in memory whole:

@@ -21,9 +21,11 @@ from runstore import (
     NewRunEvent,
     RunEvent,
     append_run_events,
+    complete_run,
     create_run,
     get_run_head,
     read_run_events,
+    tail_run_events,
 )
 
 WRITER = Path(__file__).with_name("log_writer.py")
@@ -101,18 +103,28 @@ def kill(writer: int, process: subprocess.Popen[str], lines: int) -> set[Write]:
     }
 
 
-def wait_until_alone(conn: psycopg.Connection[TupleRow]) -> None:
-    """Wait for the server processes of killed clients, which finish their statement first."""
-    while conn.execute(
-        "SELECT FROM pg_stat_activity WHERE datname = current_database()"
-        " AND pid <> pg_backend_pid() AND backend_type = 'client backend'"
-    ).rowcount:
-        pass
-
-
 def write_of(event: RunEvent) -> Write:
     payload: Any = event.payload
     return payload["writer"], payload["n"], event.seq
+
+
+def kill_writers(dsn: str, run_id: UUID) -> set[Write]:
+    """Start writers and kill each in the middle of its work, while three others write."""
+    choose = random.Random(1)
+    acknowledged: set[Write] = set()
+    alive: list[tuple[int, subprocess.Popen[str]]] = []
+    for writer in range(KILLS):
+        alive.append((writer, spawn(dsn, run_id, writer)))
+        if len(alive) == 4:
+            acknowledged |= kill(*alive.pop(0), lines=choose.randint(1, 12))
+    for writer, process in alive:
+        acknowledged |= kill(writer, process, lines=choose.randint(1, 12))
+    return acknowledged
+
+
+def tail(dsn: str, run_id: UUID, after: int, page_size: int) -> list[RunEvent]:
+    with psycopg.connect(dsn, autocommit=True) as conn:
+        return list(tail_run_events(conn, run_id, after=after, page_size=page_size))
 
 
 def test_killed_writers_leave_a_dense_log_that_has_all_they_were_told(
@@ -120,22 +132,19 @@ def test_killed_writers_leave_a_dense_log_that_has_all_they_were_told(
 ) -> None:
     conn = connect()
     run_id = create_run(conn, NewChatRun()).id
-    choose = random.Random(1)
-    acknowledged: set[Write] = set()
 
-    # Four at a time: each is killed in the middle of its work while the others write.
-    alive: list[tuple[int, subprocess.Popen[str]]] = []
-    for writer in range(KILLS):
-        alive.append((writer, spawn(database, run_id, writer)))
-        if len(alive) == 4:
-            acknowledged |= kill(*alive.pop(0), lines=choose.randint(1, 12))
-    for writer, process in alive:
-        acknowledged |= kill(writer, process, lines=choose.randint(1, 12))
+    with ThreadPoolExecutor(3) as threads:
+        tails = [threads.submit(tail, database, run_id, n * 10, 7**n) for n in range(3)]
+        acknowledged = kill_writers(database, run_id)
+        complete_run(conn, run_id)
 
-    wait_until_alone(conn)
-    log = whole_log(conn, run_id)
+    page = whole_log(conn, run_id)
+    # A tail that was attached all the while has seen exactly the log.
+    assert [followed.result() for followed in tails] == [page, page[10:], page[20:]]
+    log = page[:-1]
+    assert page[-1].type == "run.completed"
     assert [event.seq for event in log] == list(range(1, len(log) + 1))
-    assert get_run_head(conn, run_id).last_seq == len(log)
+    assert get_run_head(conn, run_id).last_seq == len(page)
     stored = {write_of(event) for event in log}
     assert len({(writer, number) for writer, number, _ in stored}) == len(log)
     assert len(acknowledged) > KILLS
