@@ -26,7 +26,8 @@ def bare_call(
     name = f"bare_{next(NUMBERS)}".encode()
     prepared = conn.pgconn.prepare(name, numbered.replace("%%", "%").encode())
     assert prepared.status == ExecStatus.COMMAND_OK, prepared.error_message
-    given = [as_text(parameters[name]) for name in names]
+    # Of a None psycopg makes a NULL, which its annotation does not say.
+    given: list[Any] = [as_text(parameters[name]) for name in names]
 
     def call() -> None:
         result = conn.pgconn.exec_prepared(name, given)
@@ -35,14 +36,14 @@ def bare_call(
     return call
 
 
-def as_text(value: Any) -> bytes | None:
+def as_text(value: object) -> bytes | None:
     """Return a parameter as PostgreSQL's text."""
     if value is None or isinstance(value, bytes):
         return value
     if isinstance(value, bool):
         return b"t" if value else b"f"
     if isinstance(value, list):
-        elements = map(as_text, cast("list[Any]", value))
+        elements = map(as_text, cast("list[object]", value))
         return b"{" + b",".join(map(_quoted, elements)) + b"}"
     return str(value).encode()
 

@@ -33,9 +33,9 @@ SETTINGS: Final = {
 
 
 @contextmanager
-def bench_server(folder: Path | None = None) -> Generator[Server]:
+def bench_server() -> Generator[Server]:
     """Start a durable server with a migrated template, in a folder that ends with the block."""
-    place = Path(tempfile.mkdtemp(prefix="runstore-bench-", dir=folder or "/tmp"))
+    place = Path(tempfile.mkdtemp(prefix="runstore-bench-", dir="/tmp"))
     # The account that root hands the server to has to reach the data.
     place.chmod(0o755)
     try:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from payloads import payload
 from psycopg import Connection
 from psycopg.types.json import Jsonb
+
+from payloads import payload
 
 EVENTS_PER_RUN: Final = 20
 RUNS_PER_SUBJECT: Final = 25

@@ -17,19 +17,18 @@ from time import perf_counter
 from typing import Any, Final
 
 import psycopg
+from psycopg import Connection
+
+import runstore
 from databases import database
 from filling import fill, subjects_of
 from observer import Observer, between
 from payloads import payload
 from plans import whole_scans
-from psycopg import Connection
-
-import runstore
 from runstore import NewReservation, NewRunEvent
 from runstore.embedded import Server
 
 DRAWN: Final = 200
-ROUNDS: Final = 9
 BAR: Final = 1.3
 
 
@@ -114,7 +113,7 @@ class Filled:
         return taken / len(calls) * 1e6, execution / len(calls) * 1e6
 
 
-def grow(server: Server, sizes: Sequence[int]) -> Iterator[Growth]:
+def grow(server: Server, sizes: Sequence[int], rounds: int) -> Iterator[Growth]:
     """Yield what each call costs on each size, the smallest first."""
     with ExitStack() as stack:
         admin = stack.enter_context(
@@ -127,27 +126,27 @@ def grow(server: Server, sizes: Sequence[int]) -> Iterator[Growth]:
             conn = stack.enter_context(runstore.connect(dsn))
             filled.append(Filled(conn, Observer(admin, dbname), events))
         for name in filled[0].calls:
-            yield from _compared(name, filled)
+            yield from _compared(name, filled, rounds)
 
 
-def _compared(name: str, filled: Sequence[Filled]) -> Iterator[Growth]:
-    rounds: list[list[tuple[float, float]]] = []
+def _compared(name: str, filled: Sequence[Filled], rounds: int) -> Iterator[Growth]:
+    played: list[list[tuple[float, float]]] = []
     for each in filled:
         # Plans, prepared statements and the drawn rows are there from here on.
         each.round(name)
-    for _ in range(ROUNDS):
+    for _ in range(rounds):
         order = random.sample(range(len(filled)), len(filled))
         costs = {index: filled[index].round(name) for index in order}
-        rounds.append([costs[index] for index in range(len(filled))])
+        played.append([costs[index] for index in range(len(filled))])
     for index, each in enumerate(filled):
-        walls, executions = zip(*(costs[index] for costs in rounds), strict=True)
+        walls, executions = zip(*(costs[index] for costs in played), strict=True)
         yield Growth(
             call=name,
             events=each.events,
             wall_us=median(walls),
             execution_us=median(executions),
-            wall_ratio=median(costs[index][0] / costs[0][0] for costs in rounds),
-            execution_ratio=median(costs[index][1] / costs[0][1] for costs in rounds),
+            wall_ratio=median(costs[index][0] / costs[0][0] for costs in played),
+            execution_ratio=median(costs[index][1] / costs[0][1] for costs in played),
             scans=each.calls[name]()[0].scans(each.conn),
         )
 

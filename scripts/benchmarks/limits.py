@@ -23,25 +23,29 @@ from bare_libpq import PLACEHOLDER, as_text
 from databases import Commits, database
 from observer import Observer, between
 from payloads import events
-from preparation import library_statement, new_run
+from preparation import library_statement
 from runstore import NewRunEvent
 from runstore.embedded import Server
 
 CLIENTS: Final = (1, 32)
-ROUNDS: Final = 5
 GIVEN: Final = events(1)[0]
 
-# The runs of the clients: any ids will do that are run ids.
-RUN_ID: Final = "('01900000-0000-7000-8' || lpad(to_hex(:client_id::int), 3, '0') || '-000000000000')::uuid"
-RUNS: Final = f"""
+# Each client has a run, whose id pgbench can tell from the client's number.
+RUNS: Final = """
 WITH run AS (
     INSERT INTO runstore.runs (id, kind, status)
-    SELECT {RUN_ID.replace(":client_id", "client")}, 'chat', 'pending'
+    SELECT
+        ('01900000-0000-7000-8' || lpad(to_hex(client), 3, '0') || '-000000000000')::uuid,
+        'chat',
+        'pending'
     FROM generate_series(0, %s - 1) AS client
     RETURNING id
 )
 INSERT INTO runstore.run_heads (run_id) SELECT id FROM run
 """
+RUN_ID: Final = (
+    "('01900000-0000-7000-8' || lpad(to_hex(:client_id::int), 3, '0') || '-000000000000')::uuid"
+)
 
 
 @dataclass(frozen=True)
@@ -65,18 +69,24 @@ def find_pgbench(server: Server) -> Path | None:
     return next((path for path in candidates if os.access(path, os.X_OK)), None)
 
 
-def limits(server: Server, seconds: float) -> list[Limit]:
+def limits(server: Server, seconds: float, rounds: int) -> list[Limit]:
     """Compare the two at each number of clients, with commits of either sort."""
     pgbench = find_pgbench(server)
     return [
-        _compare(server, pgbench, commits, clients, seconds)
+        _compare(server, pgbench, commits, clients, seconds=seconds, rounds=rounds)
         for commits in ("relaxed", "durable")
         for clients in CLIENTS
     ]
 
 
 def _compare(
-    server: Server, pgbench: Path | None, commits: Commits, clients: int, seconds: float
+    server: Server,
+    pgbench: Path | None,
+    commits: Commits,
+    clients: int,
+    *,
+    seconds: float,
+    rounds: int,
 ) -> Limit:
     with (
         database(server, "bench_limits", commits) as dsn,
@@ -88,7 +98,7 @@ def _compare(
         theirs: list[float] = []
         ours: list[float] = []
         execution: list[float] = []
-        for _ in range(ROUNDS):
+        for _ in range(rounds):
             if pgbench:
                 theirs.append(_pgbench(pgbench, dsn, clients, seconds))
             before = observer.so_far()

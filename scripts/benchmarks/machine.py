@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import platform
+from collections.abc import Mapping
+from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
 
@@ -18,6 +20,7 @@ def describe(conn: Connection[Any]) -> dict[str, Any]:
     assert row
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return {
+        "day": datetime.now(UTC).date().isoformat(),
         "cores": os.cpu_count(),
         "architecture": platform.machine(),
         "memory_gib": round(memory / 2**30),
@@ -25,3 +28,13 @@ def describe(conn: Connection[Any]) -> dict[str, Any]:
         "python": platform.python_version(),
         "packages": {name: version(name) for name in PACKAGES},
     }
+
+
+def line(machine: Mapping[str, Any]) -> str:
+    """Return a description as a sentence."""
+    packages = ", ".join(f"{name} {number}" for name, number in machine["packages"].items())
+    return (
+        f"Measured on {machine['day']}: {machine['cores']} cores ({machine['architecture']}), "
+        f"{machine['memory_gib']} GiB of memory, PostgreSQL {machine['postgresql']}, "
+        f"Python {machine['python']}, {packages}."
+    )

@@ -6,9 +6,9 @@ import itertools
 from collections.abc import Iterator
 from typing import Any, Final, cast
 
-from bare_libpq import PLACEHOLDER, as_text
 from psycopg import Connection, sql
 
+from bare_libpq import PLACEHOLDER, as_text
 from runstore.queries import Statement
 
 NUMBERS: Final = itertools.count()

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any, Final, LiteralString, cast
 from uuid import UUID
 
-from payloads import events
 from psycopg import AsyncConnection, Connection
 from psycopg.types.json import Jsonb
+
+from payloads import events
 
 SQL: Final = Path(__file__).resolve().parents[2] / "sql"
 
@@ -80,8 +81,9 @@ def library_statement(file: str, name: str) -> LiteralString:
     text = (SQL / f"{file}.sql").read_text(encoding="utf-8")
     found = re.search(rf"^-- name: {name} :.*?(?=^-- name: |\Z)", text, re.MULTILINE | re.DOTALL)
     assert found
-    # The files ship with the project and hold no input.
-    return cast(LiteralString, found[0].strip().removesuffix(";"))
+    # Any, and so a LiteralString: the files ship with the project and hold no input.
+    statement: Any = found[0].strip().removesuffix(";")
+    return cast(LiteralString, statement)
 
 
 def filled_run(conn: Connection[Any], count: int) -> UUID:

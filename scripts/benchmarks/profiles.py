@@ -12,13 +12,13 @@ from statistics import median
 from time import perf_counter
 from typing import Any, Final
 
+from psycopg import Connection
+
+import runstore
 from bare_libpq import bare_call
 from contestants import cpu_seconds
 from payloads import events
 from preparation import filled_run, library_statement, new_child_id, new_invocation, new_run
-from psycopg import Connection
-
-import runstore
 from runstore import NewAgentStep, NewRunEvent
 
 SERIES: Final = 7

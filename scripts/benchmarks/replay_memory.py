@@ -9,10 +9,10 @@ from pathlib import Path
 from uuid import UUID
 
 import psycopg
-from payloads import payload
-from preparation import new_run
 
 import runstore
+from payloads import payload
+from preparation import new_run
 from runstore import NewRunEvent
 
 
@@ -32,6 +32,14 @@ def measure(dsn: str, events: int) -> Memory:
         event = NewRunEvent(type="message", payload=payload(1))
         runstore.import_run_events(conn, run_id, (event for _ in range(events)))
     return Memory(events, _peak(dsn, run_id, events), _peak(dsn, run_id, 0))
+
+
+def line(memory: Memory) -> str:
+    """Return the figures as a sentence."""
+    return (
+        f"A process that replays {memory.events:,} events with `iter_run_events` has a peak of "
+        f"{memory.peak_mib:.0f} MiB; one that only connects, {memory.connected_mib:.0f} MiB."
+    )
 
 
 def _peak(dsn: str, run_id: UUID, events: int) -> float:

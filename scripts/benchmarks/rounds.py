@@ -41,6 +41,9 @@ class Worker:
     def __init__(self, contestant: Contestant, process: subprocess.Popen[str]) -> None:
         self.contestant = contestant
         self._process = process
+
+    def wait_until_ready(self) -> None:
+        """Return when it has done its work a first time."""
         self._answer()
 
     def sample(self) -> Sample:
@@ -69,6 +72,7 @@ def started(contestant: Contestant, dsn: str, sizes: Sizes) -> Generator[Worker]
         try:
             yield Worker(contestant, process)
         finally:
+            assert process.stdin
             process.stdin.close()
 
 
@@ -87,6 +91,8 @@ def play(
             workers = [
                 stack.enter_context(started(contestant, dsn, sizes)) for contestant in contestants
             ]
+            for worker in workers:
+                worker.wait_until_ready()
             for _ in range(rounds):
                 random.shuffle(workers)
                 yield {worker.contestant.name: _turn(worker, observer) for worker in workers}

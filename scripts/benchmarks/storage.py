@@ -1,4 +1,4 @@
-"""What an event takes of the disk and of the WAL, next to a table that holds nothing but its data."""
+"""What an event takes of the disk and of the WAL, next to a table of nothing but its data."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import Any, Final
 from uuid import UUID
 
 import psycopg
-from databases import database
-from observer import Observer, between
-from payloads import events
-from preparation import new_run
 from psycopg import Connection
 from psycopg.types.json import Jsonb
 
 import runstore
+from databases import database
+from observer import Observer, between
+from payloads import events
+from preparation import new_run
 from runstore import NewRunEvent
 from runstore.embedded import Server
 

@@ -7,10 +7,11 @@ from contextlib import contextmanager
 from typing import Final
 
 import psycopg
+from psycopg.types.json import Jsonb
+
 from contestants import Sampler, Sizes, Work, sampler
 from payloads import events
 from preparation import new_child_id, new_invocation, new_run
-from psycopg.types.json import Jsonb
 
 RESERVE: Final = """
 UPDATE runstore.run_heads

@@ -8,11 +8,12 @@ from contextlib import contextmanager
 from typing import Any, Final
 from uuid import UUID
 
+from psycopg import AsyncConnection
+from psycopg.types.json import Jsonb
+
 from contestants import Sampler, Sizes, sampler
 from payloads import PHASES, payload
 from preparation import new_child_id
-from psycopg import AsyncConnection
-from psycopg.types.json import Jsonb
 
 CREATE: Final = """
 WITH run AS (

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Final
 
 import psycopg
+
 from contestants import Sampler, Sizes, sampler
 from preparation import filled_run
 

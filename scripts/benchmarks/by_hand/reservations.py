@@ -9,9 +9,10 @@ from typing import Any, Final
 from uuid import UUID
 
 import psycopg
+from psycopg import AsyncConnection
+
 from contestants import Sampler, Sizes, Work, sampler
 from preparation import AMOUNT, held, limit_of, new_quota
-from psycopg import AsyncConnection
 
 TAKE: Final = """
 UPDATE runstore.usage_counters

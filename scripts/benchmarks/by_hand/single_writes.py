@@ -9,13 +9,14 @@ from typing import Final
 from uuid import UUID
 
 import psycopg
-from contestants import Sampler, Sizes, Work, sampler
-from payloads import events
-from preparation import library_statement, new_child_id, new_invocation, new_run, new_run_async
 from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
 from psycopg.types.json import Jsonb
 from psycopg_pool import AsyncConnectionPool, ConnectionPool
+
+from contestants import Sampler, Sizes, Work, sampler
+from payloads import events
+from preparation import library_statement, new_child_id, new_invocation, new_run, new_run_async
 
 APPEND: Final = """
 WITH head AS (
@@ -116,7 +117,9 @@ def append_through_async_pool(dsn: str, sizes: Sizes) -> Generator[Sampler]:
     given = events(sizes.operations)
 
     async def start() -> AsyncConnectionPool[AsyncConnection[TupleRow]]:
-        pool = AsyncConnectionPool(dsn, kwargs={"autocommit": True}, open=False)
+        pool: AsyncConnectionPool[AsyncConnection[TupleRow]] = AsyncConnectionPool(
+            dsn, kwargs={"autocommit": True}, open=False
+        )
         await pool.open()
         return pool
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Generator
 from contextlib import contextmanager
 
+import runstore
 from contestants import Sampler, Sizes, Work, sampler
 from payloads import events
 from preparation import new_invocation, new_run
-
-import runstore
 from runstore import NewAgentStep, NewRunEvent
 
 

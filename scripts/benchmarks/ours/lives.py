@@ -8,11 +8,11 @@ from contextlib import contextmanager
 from typing import Any
 from uuid import UUID
 
-from contestants import Sampler, Sizes, sampler
-from payloads import PHASES, payload
 from psycopg import AsyncConnection
 
 import runstore
+from contestants import Sampler, Sizes, sampler
+from payloads import PHASES, payload
 from runstore import NewAgentInvocation, NewFeatureRun, NewToolCall
 
 Life = Callable[[AsyncConnection[Any], int], Awaitable[None]]

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Generator
 from contextlib import contextmanager
 
+import runstore
 from contestants import Sampler, Sizes, sampler
 from preparation import filled_run
-
-import runstore
 
 
 @contextmanager

@@ -8,11 +8,11 @@ from contextlib import contextmanager
 from typing import Any
 
 import psycopg
-from contestants import Sampler, Sizes, Work, sampler
-from preparation import AMOUNT, held, limit_of, new_quota
 from psycopg import AsyncConnection
 
 import runstore
+from contestants import Sampler, Sizes, Work, sampler
+from preparation import AMOUNT, held, limit_of, new_quota
 from runstore import NewReservation, QuotaExceeded, QuotaGate
 
 Reserve = Callable[[AsyncConnection[Any], NewReservation], Awaitable[object]]

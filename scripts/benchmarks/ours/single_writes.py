@@ -8,11 +8,10 @@ from contextlib import contextmanager
 from typing import Any
 from uuid import UUID
 
+import runstore
 from contestants import Sampler, Sizes, Work, sampler
 from payloads import events
 from preparation import new_invocation, new_run, new_run_async
-
-import runstore
 from runstore import NewAgentStep, NewRunEvent
 
 

@@ -7,10 +7,11 @@ from collections.abc import Generator
 from contextlib import contextmanager
 
 import orjson
-from contestants import Sampler, Sizes, Work, sampler
 from google.adk.events import Event
 from google.adk.sessions import DatabaseSessionService, Session
 from google.genai.types import Content, Part
+
+from contestants import Sampler, Sizes, Work, sampler
 from payloads import LIFE, events, payload
 from peers.urls import sqlalchemy_url
 

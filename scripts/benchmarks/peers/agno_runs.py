@@ -10,6 +10,7 @@ from uuid import uuid4
 from agno.db.postgres import PostgresDb
 from agno.run.agent import RunOutput
 from agno.session.agent import AgentSession
+
 from contestants import Sampler, Sizes, Work, sampler
 from payloads import events
 from peers.urls import sqlalchemy_url

@@ -6,8 +6,9 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any
 
-from contestants import Sampler, Sizes, sampler
 from dbos import DBOS, DBOSConfig
+
+from contestants import Sampler, Sizes, sampler
 from payloads import PHASES, events, payload
 
 

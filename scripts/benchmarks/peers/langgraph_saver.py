@@ -8,14 +8,15 @@ from contextlib import contextmanager
 from typing import Any
 from uuid import uuid4
 
-from contestants import Sampler, Sizes, Work, sampler
 from langgraph.checkpoint.base import Checkpoint, empty_checkpoint
 from langgraph.checkpoint.base.id import uuid6
 from langgraph.checkpoint.postgres import PostgresSaver
 from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
-from payloads import LIFE, events, payload
 from psycopg.rows import dict_row
 from psycopg_pool import AsyncConnectionPool
+
+from contestants import Sampler, Sizes, Work, sampler
+from payloads import LIFE, events, payload
 
 Config = dict[str, Any]
 

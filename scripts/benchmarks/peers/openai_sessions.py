@@ -10,10 +10,11 @@ from uuid import uuid4
 
 import orjson
 from agents.extensions.memory import SQLAlchemySession
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
 from contestants import Sampler, Sizes, Work, sampler
 from payloads import LIFE, events, payload
 from peers.urls import sqlalchemy_url
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 
 def engine_of(dsn: str) -> AsyncEngine:

@@ -32,7 +32,7 @@ def installed(top: Path) -> tuple[dict[str, Path], dict[str, str]]:
         wanted = "\n".join(requirements)
         if not note.exists() or note.read_text(encoding="utf-8") != wanted:
             subprocess.run([sys.executable, "-m", "venv", "--clear", folder], check=True)
-            command = [python, "-m", "pip", "install", "-qq", "--disable-pip-version-check"]
+            command = [str(python), "-m", "pip", "install", "-qq", "--disable-pip-version-check"]
             done = subprocess.run(
                 [*command, *requirements], capture_output=True, text=True, check=False
             )

@@ -6,10 +6,16 @@ import asyncio
 from collections.abc import Generator
 from contextlib import contextmanager
 from datetime import datetime
-from typing import Any
+from typing import Any, ClassVar
 from uuid import UUID
 
 import psycopg
+from sqlalchemy import BigInteger, FetchedValue, bindparam, create_engine, insert, select, text
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
+from sqlalchemy.sql.elements import TextClause
+
 from by_hand import lives
 from by_hand.ingest import RESERVE
 from by_hand.single_writes import APPEND
@@ -17,11 +23,6 @@ from contestants import Sampler, Sizes, Work, sampler
 from payloads import PHASES, events, payload
 from peers.urls import sqlalchemy_url
 from preparation import filled_run, new_child_id, new_invocation, new_run
-from sqlalchemy import BigInteger, FetchedValue, bindparam, create_engine, insert, select, text
-from sqlalchemy.dialects.postgresql import JSONB
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
-from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
-from sqlalchemy.sql.elements import TextClause
 
 
 class Base(DeclarativeBase):
@@ -30,7 +31,7 @@ class Base(DeclarativeBase):
 
 class RunEvent(Base):
     __tablename__ = "run_events"
-    __table_args__ = {"schema": "runstore"}
+    __table_args__: ClassVar = {"schema": "runstore"}
 
     run_id: Mapped[UUID] = mapped_column(primary_key=True)
     seq: Mapped[int] = mapped_column(BigInteger, primary_key=True)
@@ -41,7 +42,7 @@ class RunEvent(Base):
 
 class AgentStep(Base):
     __tablename__ = "agent_steps"
-    __table_args__ = {"schema": "runstore"}
+    __table_args__: ClassVar = {"schema": "runstore"}
 
     run_id: Mapped[UUID] = mapped_column(primary_key=True)
     id: Mapped[UUID] = mapped_column(primary_key=True)
