@@ -225,7 +225,7 @@ def test_types_that_an_application_reads_in_its_own_way(shop: psycopg.Connection
         point: tuple[float, float] | None
 
     sql = named("SELECT point(1, 2) AS point FROM shop.customers WHERE id = %(id)s")
-    with prover(shop, schema="shop", rows=1, types={"point": [tuple[float, float]]}) as made:
+    with prover(shop, schema="shop", rows=50, types={"point": [tuple[float, float]]}) as made:
         assert reasons(made, sql, reader(Point, sql)) == []
 
 
@@ -252,7 +252,7 @@ def test_a_check_that_lists_values(
         table = f"CREATE TABLE shop.words (id uuid PRIMARY KEY, word text NOT NULL CHECK ({check}))"
         shop.execute(table.encode())
         values = {"words.word": "'a'"}
-        with prover(shop, schema="shop", rows=1, values=values) as made:
+        with prover(shop, schema="shop", rows=50, values=values) as made:
             assert (reasons(made, sql, reader(Word, sql)) == []) is proven
 
 
@@ -277,5 +277,5 @@ def test_a_check_on_the_kind_of_a_document(
         columns = f"id uuid PRIMARY KEY, document jsonb NOT NULL CHECK ({check})"
         shop.execute(f"CREATE TABLE shop.documents ({columns})".encode())
         values = {"documents.document": """'["a"]'::jsonb"""} if "object'" not in check else {}
-        with prover(shop, schema="shop", rows=1, values=values) as made:
+        with prover(shop, schema="shop", rows=50, values=values) as made:
             assert (reasons(made, sql, reader(Note, sql)) == []) is proven

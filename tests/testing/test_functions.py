@@ -148,7 +148,7 @@ def by_code(code: str) -> Statement[Name]:
 
 def test_a_type_without_a_sample_gets_one(shop: psycopg.Connection[Any]) -> None:
     samples = Samples()
-    with prover(shop, schema="shop", rows=1, samples=samples) as made:
+    with prover(shop, schema="shop", rows=50, samples=samples) as made:
         [reason] = reasons(made, GET_NAME, query(by_address))
         assert reason.startswith("there is no sample for")
         samples.register(Address, Address("a@b"))
@@ -157,7 +157,7 @@ def test_a_type_without_a_sample_gets_one(shop: psycopg.Connection[Any]) -> None
 
 def test_an_input_that_refuses_samples_gets_one(shop: psycopg.Connection[Any]) -> None:
     samples = Samples()
-    with prover(shop, schema="shop", rows=1, samples=samples) as made:
+    with prover(shop, schema="shop", rows=50, samples=samples) as made:
         [reason] = reasons(made, GET_NAME, query(by_data))
         assert reason.startswith("NewCustomer refuses samples: name: ")
         samples.register(NewCustomer, NewCustomer(name="ADA"))
@@ -166,7 +166,7 @@ def test_an_input_that_refuses_samples_gets_one(shop: psycopg.Connection[Any]) -
 
 def test_a_parameter_that_is_refused_gets_a_sample(shop: psycopg.Connection[Any]) -> None:
     samples = Samples()
-    with prover(shop, schema="shop", rows=1, samples=samples) as made:
+    with prover(shop, schema="shop", rows=50, samples=samples) as made:
         assert reasons(made, GET_NAME, query(by_code)) == [
             "its function refuses the sample for code: no code of a country; register another one"
         ]
