@@ -6,6 +6,7 @@ they are.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from types import ModuleType
@@ -165,6 +166,13 @@ def together(scene: Scene) -> None:
 
 def everything(scene: Scene) -> None:
     work_on_everything(scene.dsn, writers=8, subjects=1, operations=3000)
+
+
+def everything_until_it_clashes(scene: Scene) -> None:
+    """Work until two statements have met in the wrong order, for a minute and a half at most."""
+    deadline = time.monotonic() + 90
+    while time.monotonic() < deadline:
+        everything(scene)
 
 
 CHECKS: Final = [
@@ -340,7 +348,7 @@ MUTANTS: Final = [
         together,
     ),
     *(
-        Mutant("locks in no order", module, query, {ORDER: UNORDERED}, everything)
+        Mutant("locks in no order", module, query, {ORDER: UNORDERED}, everything_until_it_clashes)
         for module, query in [
             (usage_reservations, "reserve_usage"),
             (usage_logs, "record_usage"),
