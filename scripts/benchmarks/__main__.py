@@ -53,6 +53,8 @@ def arguments() -> argparse.Namespace:
     unknown = set(options.workloads) - set(WORKLOADS)
     if unknown:
         parser.error(f"there is no workload {', '.join(sorted(unknown))}")
+    if options.smoke and options.document:
+        parser.error("--smoke measures nothing that a document could say")
     return options
 
 

@@ -35,6 +35,8 @@ MODES: Final[dict[str, Sequence[Commits]]] = {
 }
 GROWTH: Final = (10_000, 1_000_000, 20_000_000)
 
+Figures = dict[str, list[dict[str, Any]]]
+
 _PEERS: Final = Path(__file__).resolve().parents[2] / ".venv-peers"
 
 
@@ -42,9 +44,7 @@ _PEERS: Final = Path(__file__).resolve().parents[2] / ".venv-peers"
 class Measured:
     """Figures for programs, and tables for people, each by name."""
 
-    figures: dict[str, list[dict[str, Any]]] = field(
-        default_factory=dict[str, list[dict[str, Any]]]
-    )
+    figures: Figures = field(default_factory=Figures)
     tables: dict[str, str] = field(default_factory=dict[str, str])
 
     def add(self, kind: str, rows: Iterable[Any], table: str, name: str | None = None) -> None:
@@ -64,7 +64,7 @@ def compare(server: Server, options: Namespace) -> Measured:
         for peer, reason in failures.items():
             print(f"{peer} could not be installed and is left out: {reason}", file=sys.stderr)
     for name in options.workloads or WORKLOADS:
-        for commits in MODES[options.commits]:
+        for commits in MODES[options.commits if WORKLOADS[name].commits else "relaxed"]:
             rows = _play(server, name, commits, interpreters, options)
             measured.add("workloads", rows, report.table(rows), f"{name}, {commits}")
             over += [f"{name}, {commits}: {row.name}" for row in rows if row.missed]

@@ -54,8 +54,12 @@ class Row:
 def summed_up(
     workload: str, commits: Commits, contestants: Sequence[Contestant], rounds: Sequence[Round]
 ) -> list[Row]:
-    """Return a row for each contestant of a workload."""
-    return [_row(workload, commits, contestant, rounds) for contestant in contestants]
+    """Return a row for each contestant of a workload that took part in every round."""
+    return [
+        _row(workload, commits, contestant, rounds)
+        for contestant in contestants
+        if all(contestant.name in played for played in rounds)
+    ]
 
 
 def _row(workload: str, commits: Commits, contestant: Contestant, rounds: Sequence[Round]) -> Row:

@@ -23,6 +23,10 @@ from observer import Observer, ServerCost, between
 WORKER = Path(__file__).with_name("worker.py")
 
 
+class Died(Exception):
+    """A contestant's process ended before its work."""
+
+
 @dataclass(frozen=True)
 class Turn:
     """What a stretch of a contestant's work cost it, and what it cost the server."""
@@ -57,7 +61,7 @@ class Worker:
         assert self._process.stdout
         line = self._process.stdout.readline()
         if not line:
-            raise RuntimeError(f"{self.contestant.name} died with status {self._process.wait()}")
+            raise Died(f"{self.contestant.name} died with status {self._process.wait()}")
         return line
 
 
@@ -91,11 +95,22 @@ def play(
             workers = [
                 stack.enter_context(started(contestant, dsn, sizes)) for contestant in contestants
             ]
-            for worker in workers:
-                worker.wait_until_ready()
+            workers = [worker for worker in workers if _is_ready(worker)]
             for _ in range(rounds):
                 random.shuffle(workers)
                 yield {worker.contestant.name: _turn(worker, observer) for worker in workers}
+
+
+def _is_ready(worker: Worker) -> bool:
+    """Wait for a worker; one of a peer that does not run here is left out, and that is said."""
+    try:
+        worker.wait_until_ready()
+    except Died as error:
+        if worker.contestant.python is None:
+            raise
+        print(f"{error}; it is left out", file=sys.stderr)
+        return False
+    return True
 
 
 def _turn(worker: Worker, observer: Observer) -> Turn:

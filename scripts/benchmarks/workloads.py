@@ -11,10 +11,11 @@ from contestants import Contestant
 
 @dataclass(frozen=True)
 class Workload:
-    """What is done, and the ways to do it."""
+    """What is done, and the ways to do it; one that commits nothing is measured once."""
 
     title: str
     contestants: Sequence[Contestant]
+    commits: bool = True
 
 
 WORKLOADS: Final = {
@@ -97,6 +98,7 @@ WORKLOADS: Final = {
                 "runstore, pages of 200", "ours.replay:pages", "psycopg, pages of 200", bar=0.85
             ),
         ],
+        commits=False,
     ),
     "W4": Workload(
         "life of a run: created, an invocation, 5 phases with 2 tool calls each, completed; "
@@ -152,5 +154,6 @@ WORKLOADS: Final = {
                 bar=1.10,
             ),
         ],
+        commits=False,
     ),
 }

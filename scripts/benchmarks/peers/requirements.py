@@ -9,10 +9,10 @@ from typing import Final
 
 # Releases of the autumn of 2026. What an extra of theirs brings for PostgreSQL is named.
 REQUIREMENTS: Final = {
-    "SQLAlchemy": ["sqlalchemy[asyncio]==2.1.9", "psycopg[binary]>=3.3"],
-    "LangGraph": ["langgraph-checkpoint-postgres==3.2.0", "psycopg[binary]>=3.3"],
+    "SQLAlchemy": ["sqlalchemy[asyncio]==2.1.9", "psycopg[binary,pool]>=3.3"],
+    "LangGraph": ["langgraph-checkpoint-postgres==3.2.0", "psycopg[binary,pool]>=3.3"],
     "DBOS": ["dbos==3.4.0"],
-    "Agno": ["agno==3.1.10", "sqlalchemy==2.1.9", "psycopg[binary]>=3.3"],
+    "Agno": ["agno==3.1.10", "sqlalchemy[asyncio]==2.1.9", "psycopg[binary]>=3.3"],
     "ADK": ["google-adk==2.13.0", "sqlalchemy[asyncio]==2.1.9", "asyncpg", "orjson"],
     "OpenAI Agents": ["openai-agents[sqlalchemy]==0.24.0", "asyncpg", "orjson"],
 }
