@@ -79,10 +79,15 @@ class UsageContext(Input):
     """
 
     invocation_id: UUID | None = None
+    """The invocation that used it."""
     tool_call_id: UUID | None = None
+    """The tool call that used it."""
     run_id: ParentsRunId | None = Field(default_factory=_run_of_children, validate_default=True)
+    """The run; left out, it is that of the two before, if any."""
     provider: Key | None = None
+    """Who served the model."""
     model: Key | None = None
+    """The model, as its provider names it."""
 
     @classmethod
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
@@ -101,6 +106,10 @@ class NewUsageInput(UsageContext):
     optional_fields: ClassVar[frozenset[str]] = frozenset({"tenant_id"})
 
     id: UUID = Field(default_factory=_new_id)
+    """Made here, before the first attempt: repeating a write with it is safe."""
     tenant_id: Key | None = None
+    """Whose usage it is; None: the transaction's tenant."""
     subject_id: Key
+    """Who used it: a user, a team; the application chooses."""
     metadata: JsonObject = Field(default_factory=dict)
+    """A JSON object for what the application adds."""

@@ -88,16 +88,27 @@ class NewAgentInvocation(Input):
     entity: ClassVar[str] = _INVOCATION
 
     phase_result_id: UUID | None = None
+    """The attempt at a phase that calls the agent."""
     parent_invocation_id: UUID | None = None
+    """The invocation that calls this one as its sub-agent."""
     run_id: ParentsRunId = Field(default_factory=_run_of_caller, validate_default=True)
+    """The run; left out, it is that of the two before."""
     id: ChildId = Field(default_factory=child_of_run)
+    """Made here, before the first attempt: repeating a write with it is safe."""
     agent: Key
+    """The agent's name."""
     provider: Key | None = None
+    """Who serves the model."""
     model: Key | None = None
+    """The model, as its provider names it."""
     input: Json = None
+    """What the agent is given; None: nothing."""
     trace_id: Key | None = None
+    """The trace (W3C Trace Context) of the call."""
     span_id: Key | None = None
+    """The span (W3C Trace Context) of the call."""
     metadata: JsonObject = Field(default_factory=dict)
+    """A JSON object for what the application adds."""
 
 
 class InvocationOutcome(Input):
@@ -110,17 +121,28 @@ class InvocationOutcome(Input):
     entity: ClassVar[str] = "invocation outcome"
 
     status: Literal["completed", "failed", "cancelled"] = "completed"
+    """How it ended."""
     output: Json = None
+    """What the agent answered; None: nothing."""
     finish_reason: Key | None = None
+    """Why the model stopped, in its provider's word."""
     error: Json = None
+    """Why it failed or was cancelled; None: nothing was said."""
     input_tokens: Amount | None = None
+    """Tokens read, cached reads and writes included; None: not reported."""
     output_tokens: Amount | None = None
+    """Tokens written, reasoning included; None: not reported."""
     cache_read_tokens: Amount | None = None
+    """The part of `input_tokens` that came from a cache; None: not reported."""
     cache_write_tokens: Amount | None = None
+    """The part of `input_tokens` that was written to a cache; None: not reported."""
     reasoning_tokens: Amount | None = None
+    """The part of `output_tokens` spent on reasoning; None: not reported."""
     # PostgreSQL's numeric has an end, far behind any sum of money.
     cost_usd: Annotated[Decimal, Field(ge=0, max_digits=100)] | None = None
+    """What the call cost, in US dollars; None: unpriced."""
     usage_raw: Json = None
+    """The provider's own account of usage, as it came."""
 
 
 @query

@@ -64,14 +64,23 @@ class NewAgentStep(Input):
     optional_fields: ClassVar[frozenset[str]] = frozenset({"position"})
 
     invocation_id: UUID
+    """The invocation that it is a step of."""
     run_id: ParentsRunId = Field(default_factory=run_of_invocation)
+    """The run; left out, it is that of the invocation."""
     id: ChildId = Field(default_factory=child_of_run)
+    """Made here, before the first attempt: repeating a write with it is safe."""
     position: Annotated[int, Field(strict=True, ge=0, lt=1 << 31)] | None = None
+    """Its place within the invocation, from 0; None: after the last one."""
     kind: Key
+    """What sort of step it is; the application chooses the words."""
     content: Json = None
+    """What the step says; None: nothing."""
     tokens: Amount | None = None
+    """Tokens that it took; None: not reported."""
     metadata: JsonObject = Field(default_factory=dict)
+    """A JSON object for what the application adds."""
     finished: bool = True
+    """False: it is still going on, and is finished later."""
 
     def differences(self, row: Row) -> list[str]:
         """Name the fields in which a stored step differs; what its finish changed is left out."""

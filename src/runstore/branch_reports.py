@@ -119,10 +119,15 @@ class NewBranchReport(Input):
     entity: ClassVar[str] = _BRANCH
 
     run_id: RunId
+    """The forked run that makes the branch."""
     id: ChildId = Field(default_factory=child_of_run)
+    """Made here, before the first attempt: repeating a write with it is safe."""
     report_id: UUID
+    """The report that it is a branch of."""
     name: Key
+    """What the branch is called; unique within its run and report."""
     metadata: JsonObject = Field(default_factory=dict)
+    """A JSON object for what the application adds."""
 
 
 @query

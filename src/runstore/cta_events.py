@@ -60,14 +60,23 @@ class NewCtaEvent(Input):
     entity: ClassVar[str] = _CTA
 
     run_id: RunId
+    """The run that it belongs to."""
     id: ChildId = Field(default_factory=child_of_run)
+    """Made here, before the first attempt: repeating a write with it is safe."""
     phase: Key | None = None
+    """The phase that asks."""
     kind: Key
+    """What sort of question it is; the application chooses the words."""
     invocation_id: ChildId | None = None
+    """The invocation that asks."""
     tool_call_id: ChildId | None = None
+    """The tool call that waits for the answer; it has one pending question at most."""
     request: Json = None
+    """The question; None: its kind says all."""
     expires_at: AwareDatetime | None = None
+    """When an unanswered question is overdue; None: never."""
     metadata: JsonObject = Field(default_factory=dict)
+    """A JSON object for what the application adds."""
 
 
 @query

@@ -27,8 +27,11 @@ class NewFeatureRun(NewRun):
     optional_fields: ClassVar[frozenset[str]] = frozenset({"tenant_id"})
 
     tenant_id: Key | None = None
+    """Whose run it is; None: the transaction's tenant."""
     name: Key
+    """What the pipeline is called; many runs share it."""
     phase: Key | None = None
+    """The phase in which it starts, if any."""
 
 
 @query

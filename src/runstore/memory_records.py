@@ -37,11 +37,17 @@ class NewMemoryRecord(Input):
     entity: ClassVar[str] = _MEMORY_RECORD
 
     run_id: RunId
+    """The run that it belongs to."""
     id: ChildId = Field(default_factory=child_of_run)
+    """Made here, before the first attempt: repeating a write with it is safe."""
     phase: Key | None = None
+    """The phase that learnt it."""
     kind: Key
+    """What sort of memory it is; the application chooses the words."""
     content: Text
+    """What is to be remembered."""
     metadata: JsonObject = Field(default_factory=dict)
+    """A JSON object for what the application adds."""
 
 
 @query

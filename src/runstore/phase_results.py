@@ -56,11 +56,17 @@ class NewPhaseResult(Input):
     optional_fields: ClassVar[frozenset[str]] = frozenset({"attempt"})
 
     run_id: RunId
+    """The run that it belongs to."""
     id: ChildId = Field(default_factory=child_of_run)
+    """Made here, before the first attempt: repeating a write with it is safe."""
     phase: Key
+    """The name of the phase."""
     attempt: Annotated[int, Field(strict=True, ge=1, lt=1 << 31)] | None = None
+    """From 1, unique within its run and phase; None: the next one."""
     input: Json = None
+    """What the phase is given; None: nothing."""
     metadata: JsonObject = Field(default_factory=dict)
+    """A JSON object for what the application adds."""
 
 
 @query

@@ -41,10 +41,15 @@ class NewPrice(Input):
     entity: ClassVar[str] = _PRICE
 
     provider: Key
+    """Who serves the model."""
     model: Key
+    """The model, as its provider names it."""
     meter: Key
+    """What is counted."""
     valid_from: AwareDatetime
+    """From when on the price holds, until the meter's next one."""
     price: Annotated[Decimal, Field(ge=0, lt=Decimal(10) ** 15)]
+    """What one unit costs in 1e-9 USD: 3 USD for a million tokens is 3000."""
 
 
 class _Priced(UsageContext):

@@ -49,14 +49,23 @@ class NewQuota(Input):
     entity: ClassVar[str] = _QUOTA
 
     id: UUID = Field(default_factory=lambda: new_child_id(new_run_id()))
+    """Made here, before the first attempt: repeating a write with it is safe."""
     tenant_id: Key | None = None
+    """Whose quota it is; None: the transaction's tenant."""
     subject_id: Key
+    """Who is limited: a user, a team; the application chooses."""
     meter: Key
+    """What is counted: `tokens`, `runs`, `cost_nanousd`; any name of the application's."""
     period: Period
+    """How long a window is; windows are those of the calendar."""
     timezone: Key = "UTC"
+    """In which windows begin: a name of `pg_timezone_names`."""
     limit_amount: Amount
+    """What may be used in a window, in the meter's own unit."""
     hard: bool = True
+    """False: it is counted and reported, and refuses nothing."""
     metadata: JsonObject = Field(default_factory=dict)
+    """A JSON object for what the application adds."""
 
 
 @operation

@@ -44,11 +44,17 @@ class SectionDraft(Input):
     optional_fields: ClassVar[frozenset[str]] = frozenset({"position"})
 
     slug: Key
+    """The section's name in its report; unique there."""
     heading: Key | None = None
+    """What stands above its text."""
     content: Text
+    """Its text, in the report's format."""
     citations: JsonArray = Field(default_factory=list[JsonValue])
+    """What the text refers to, as a JSON array."""
     position: Annotated[int, Field(strict=True, ge=0, lt=1 << 30)] | None = None
+    """Its place in the report; None: where it stands, or last."""
     metadata: JsonObject = Field(default_factory=dict)
+    """A JSON object for what the application adds."""
 
 
 @query

@@ -89,11 +89,17 @@ class NewReport(Input):
     entity: ClassVar[str] = _REPORT
 
     run_id: RunId
+    """The run that it belongs to."""
     id: ChildId = Field(default_factory=child_of_run)
+    """Made here, before the first attempt: repeating a write with it is safe."""
     title: Key
+    """What it is called."""
     format: Key = "markdown"
+    """How its texts are marked up; the application chooses the words."""
     summary: Text | None = None
+    """What it says, in short."""
     metadata: JsonObject = Field(default_factory=dict)
+    """A JSON object for what the application adds."""
 
     def differences(self, row: Row) -> list[str]:
         """Name the fields in which a stored report differs; what was written since is left out."""

@@ -65,7 +65,9 @@ class NewRunEvent(Input):
     entity: ClassVar[str] = "run event"
 
     type: Key
+    """What happened: 1 to 255 characters, not starting with `run.`."""
     payload: Json = Field(default_factory=dict)
+    """Any JSON value; None is JSON's null."""
 
 
 def event_columns(events: Sequence[NewRunEvent], first: int = 0) -> dict[str, list[Any]]:

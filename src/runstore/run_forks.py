@@ -24,6 +24,7 @@ class NewRunFork(NewRun):
     optional_fields: ClassVar[frozenset[str]] = frozenset({"name"})
 
     name: Key | None = None
+    """What the fork is called; None: what its origin is called."""
 
 
 @query

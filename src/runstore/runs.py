@@ -99,14 +99,23 @@ class NewRun(Input):
     entity: ClassVar[str] = _RUN
 
     id: RunId = Field(default_factory=new_run_id)
+    """Made here, before the first attempt: repeating a write with it is safe."""
     thread_id: Key | None = None
+    """The conversation to which the run belongs."""
     subject_id: Key | None = None
+    """Who the run is for: a user, a team; the application chooses."""
     input: Json = None
+    """What the run is asked; None: nothing."""
     exclusive: bool = False
+    """Allow no other active exclusive run of the thread; needs a `thread_id`."""
     idempotency_key: Key | None = None
+    """The caller's own key, unique per tenant: a second create answers the first one's run."""
     parent_run_id: RunId | None = None
+    """The run that starts this one; it may end, or go, before it."""
     trace_id: Key | None = None
+    """The trace (W3C Trace Context) in which the run is made."""
     metadata: JsonObject = Field(default_factory=dict)
+    """A JSON object for what the application adds."""
 
     @model_validator(mode="after")
     def _exclusive_in_thread(self) -> Self:
@@ -121,7 +130,9 @@ class NewChatRun(NewRun):
     optional_fields: ClassVar[frozenset[str]] = frozenset({"tenant_id"})
 
     tenant_id: Key | None = None
+    """Whose run it is; None: the transaction's tenant."""
     name: Key | None = None
+    """What the run is called; many runs may share it."""
 
 
 @query

@@ -42,11 +42,17 @@ class NewSandbox(Input):
     changing_fields: ClassVar[frozenset[str]] = frozenset({"status"})
 
     run_id: RunId
+    """The run that uses it; a machine that several runs use has a row for each."""
     id: Key
+    """The provider's id of the machine."""
     provider: Key | None = None
+    """Who runs the machine."""
     template: Key | None = None
+    """The image or template that it is made from."""
     status: Literal["creating", "running", "paused"] = "creating"
+    """The state that it is in now."""
     metadata: JsonObject = Field(default_factory=dict)
+    """A JSON object for what the application adds."""
 
 
 @query

@@ -38,12 +38,19 @@ class NewSnapshot(Input):
     entity: ClassVar[str] = _SNAPSHOT
 
     run_id: RunId
+    """The run that it belongs to."""
     id: Key
+    """The provider's id of the saved state."""
     sandbox_id: Key
+    """The sandbox whose state it is, of the same run."""
     phase: Key | None = None
+    """The phase at whose end, or within which, it was taken."""
     parent_snapshot_id: Key | None = None
+    """The snapshot of the same run on which it builds."""
     size_bytes: Amount | None = None
+    """Its size in bytes; None: not reported."""
     metadata: JsonObject = Field(default_factory=dict)
+    """A JSON object for what the application adds."""
 
 
 @query

@@ -64,16 +64,27 @@ class NewToolCall(Input):
     entity: ClassVar[str] = _TOOL_CALL
 
     invocation_id: UUID
+    """The invocation that makes the call."""
     run_id: ParentsRunId = Field(default_factory=run_of_invocation)
+    """The run; left out, it is that of the invocation."""
     id: ChildId = Field(default_factory=child_of_run)
+    """Made here, before the first attempt: repeating a write with it is safe."""
     step_id: ChildId | None = None
+    """The step of the invocation in which it is made."""
     provider_call_id: Key | None = None
+    """The model provider's id of the call; unique within its invocation."""
     name: Key
+    """The tool's name."""
     arguments: Json = None
+    """What the tool is given; None: nothing."""
     status: ToolCallStatus = "open"
+    """`open` before the tool runs, or how the call ended."""
     result: Json = None
+    """What the tool answered; None: nothing."""
     error: Json = None
+    """Why it failed or was denied; None: nothing was said."""
     metadata: JsonObject = Field(default_factory=dict)
+    """A JSON object for what the application adds."""
 
     def differences(self, row: Row) -> list[str]:
         """Name the fields in which a stored call differs; what its finish changed is left out."""

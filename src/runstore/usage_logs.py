@@ -79,7 +79,9 @@ class NewUsage(NewUsageInput):
     entity: ClassVar[str] = _USAGE
 
     amounts: SignedAmounts
+    """How much of each meter, in the meter's own unit; a correction is negative."""
     costs: Costs = Field(default_factory=dict)
+    """What each of the amounts cost, in 1e-9 USD."""
 
 
 class _Logged(Row):

@@ -59,7 +59,9 @@ class NewReservation(NewUsageInput):
     changing_fields: ClassVar[frozenset[str]] = frozenset({"hold_for"})
 
     amounts: Amounts
+    """How much of each meter is to be held, at most, in the meter's own unit."""
     hold_for: Annotated[timedelta, Field(gt=timedelta(), le=_LONGEST)] = timedelta(minutes=10)
+    """For how long; a hold that is neither settled nor renewed by then expires."""
 
 
 @query
