@@ -34,3 +34,14 @@ def public_modules() -> Iterator[PublicModule]:
             raise ValueError(f"{path.relative_to(ROOT)} does not say what it is")
         subject = docstring.splitlines()[0].rstrip(".")
         yield PublicModule(".".join(("runstore", *parts)), subject)
+
+
+def shared_models() -> list[str]:
+    """Return the public names that private modules define: models that several modules share."""
+    tree = ast.parse((PACKAGE / "__init__.py").read_text(encoding="utf-8"))
+    return [
+        alias.name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and node.module == "_models"
+        for alias in node.names
+    ]

@@ -19,7 +19,7 @@ from mkdocs.structure.pages import Page
 
 # mkdocs loads a hook by its path, without the folder that it lies in.
 sys.path.insert(0, str(Path(__file__).parent))
-from public_modules import ROOT, PublicModule, public_modules  # noqa: E402
+from public_modules import ROOT, PublicModule, public_modules, shared_models
 
 _LINK = re.compile(r"\]\((?!\w+:|#|/)([^)#\s]+)(#[^)\s]*)?\)")
 _LANGUAGES = {".py": "python", ".sql": "sql", ".toml": "toml", ".css": "css"}
@@ -112,9 +112,11 @@ def _reference_index() -> str:
     rows = "\n".join(
         f"| [{_short(each)}]({_short(each)}.md) | {each.subject} |" for each in public_modules()
     )
+    members = "".join(f"        - {name}\n" for name in shared_models())
+    shared = f"::: runstore._models\n    options:\n      members:\n{members}"
     return (
         "# Reference\n\nMade from the docstrings. Every name of `runstore.__all__` is imported from"
         " `runstore`; the module says where it is defined.\n\nEvery function takes a connection"
         " of psycopg first. On a blocking one it answers; on an asyncio one its answer is"
-        f" awaited.\n\n| module | |\n| --- | --- |\n{rows}\n"
+        f" awaited.\n\n| module | |\n| --- | --- |\n{rows}\n\n{shared}"
     )
