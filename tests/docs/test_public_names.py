@@ -40,7 +40,7 @@ def defined_in(module: ModuleType) -> list[tuple[str, Any]]:
 @pytest.mark.parametrize("name", MODULES)
 def test_what_is_public_has_a_docstring(name: str) -> None:
     module = __import__(name, fromlist=["_"])
-    silent = []
+    silent: list[str] = []
     for each, value in defined_in(module):
         if not inspect.getdoc(value):
             silent.append(each)
