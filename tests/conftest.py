@@ -19,6 +19,7 @@ from pytest_postgresql import factories
 from pytest_postgresql.executors import NoopExecutor
 from pytest_postgresql.janitor import DatabaseJanitor
 
+from browsers import Browser, find_browser
 from connections import Caller, Connect, Kind, caller
 from runstore import embedded
 from runstore.embedded import Server
@@ -120,3 +121,12 @@ def committed_call(connection_kind: Kind, database: str) -> Iterator[Caller]:
     """Calls functions on `database`, each of them committing by itself."""
     with caller(connection_kind, database, rolled_back=False) as call:
         yield call
+
+
+@pytest.fixture
+def browser(tmp_path: Path) -> Browser:
+    """A real browser; without one in the system the test is skipped."""
+    program = find_browser()
+    if program is None:
+        pytest.skip("Chromium is not installed")
+    return Browser(program, tmp_path)

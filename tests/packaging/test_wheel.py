@@ -54,7 +54,7 @@ def test_the_wheel_has_the_package_and_its_sql_and_nothing_else(archives: Path) 
     [wheel] = archives.glob("*.whl")
     names = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
 
-    package = relative_files("src", "*.py", "*.sql", "py.typed")
+    package = relative_files("src", "*.py", "*.sql", "py.typed", "*.jinja", "*.css", "*.js")
     statements = relative_files("sql", "*.sql") | relative_files("migrations", "*.sql")
     assert names == {name.removeprefix("src/") for name in package} | {
         f"runstore/{name}" for name in statements
