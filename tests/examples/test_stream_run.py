@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import threading
 from collections.abc import AsyncGenerator, Generator, Iterator
 from contextlib import contextmanager
@@ -13,7 +12,6 @@ import httpx
 import orjson
 import psycopg
 import pytest
-import uvicorn
 from psycopg_pool import AsyncConnectionPool
 
 import stream_run
@@ -29,7 +27,8 @@ from runstore import (
     notify_run_events,
     tail_run_events,
 )
-from streams import tokens, wait_until
+from servers import client_of
+from streams import tokens
 
 Conn = psycopg.Connection[Any]
 Frame = tuple[int, str, Any]
@@ -42,20 +41,10 @@ def conn(connect: Connect) -> Conn:
 
 @pytest.fixture
 def client(database: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[httpx.Client]:
-    """A client of the example, which listens on a port of its own."""
+    """A client of the example."""
     monkeypatch.setenv("DATABASE_URL", database)
-    server = uvicorn.Server(uvicorn.Config(stream_run.app, log_level="warning", ws="none"))
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
-        thread.start()
-        try:
-            wait_until(lambda: server.started or not thread.is_alive())
-            port = listening.getsockname()[1]
-            with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
-                yield client
-        finally:
-            server.should_exit = True
-            thread.join()
+    with client_of(stream_run.app) as client:
+        yield client
 
 
 @contextmanager
