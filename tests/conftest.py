@@ -1,9 +1,9 @@
 """One server, one template database that the real migrations made, and its clones.
 
 The tests use a clone as an application does: their DSNs log in as members of `runstore_writer`,
-which `scripts/roles.sql` has made. What a writer may not, a test asks for by name: `owner_dsn`
-and `owner_call` for definitions and rows that no writer could leave behind, `janitor_call` for
-deleting runs. `Logins.dsn` makes all of these DSNs. `Server.dsn` is the superuser's.
+which `scripts/roles.sql` has made. A test marked `owner` is the schema's owner instead: it changes
+definitions, or leaves rows behind that no writer could. `Logins.dsn` makes all of these DSNs, for
+every role; `Server.dsn` is the superuser's.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from pytest_postgresql.janitor import DatabaseJanitor
 
 from connections import Caller, Connect, Kind, caller
 from deploys import MIGRATIONS, succeed
-from logins import Logins, apply_roles, new_logins
+from logins import Logins, Role, apply_roles, new_logins
 from runstore import embedded
 from runstore.embedded import Server
 
@@ -86,21 +86,23 @@ def migrated_dbname(server: Server, template: tuple[str, Logins]) -> Iterator[st
 
 
 @pytest.fixture
-def database(logins: Logins, migrated_dbname: str) -> str:
-    """The writer's DSN of a new migrated database, for tests that commit or race."""
-    return logins.dsn("writer", migrated_dbname)
+def role(request: pytest.FixtureRequest) -> Role:
+    """The role as which the test uses its database."""
+    return "owner" if request.node.get_closest_marker("owner") else "writer"
 
 
 @pytest.fixture
-def owner_dsn(logins: Logins, migrated_dbname: str) -> str:
-    """The owner's DSN of `database`."""
-    return logins.dsn("owner", migrated_dbname)
+def database(logins: Logins, role: Role, migrated_dbname: str) -> str:
+    """The DSN of a new migrated database, for tests that commit or race."""
+    return logins.dsn(role, migrated_dbname)
 
 
 @pytest.fixture(scope="session")
 def shared_dbname(server: Server, template: tuple[str, Logins]) -> Iterator[str]:
     """The name of the migrated database in which every test rolls back."""
     with new_database(server, template[0]) as name:
+        # A clone has the privileges on its template's tables, and none on its template itself.
+        apply_roles(server.dsn(name))
         yield name
 
 
@@ -127,17 +129,11 @@ def connection_kind(request: pytest.FixtureRequest) -> Kind:
 
 
 @pytest.fixture
-def call(connection_kind: Kind, shared_database: str) -> Iterator[Caller]:
+def call(
+    connection_kind: Kind, logins: Logins, role: Role, shared_dbname: str
+) -> Iterator[Caller]:
     """Calls functions in one transaction that is rolled back."""
-    with caller(connection_kind, shared_database, rolled_back=True) as call:
-        yield call
-
-
-@pytest.fixture
-def owner_call(connection_kind: Kind, logins: Logins, shared_dbname: str) -> Iterator[Caller]:
-    """Like `call`, as the owner."""
-    dsn = logins.dsn("owner", shared_dbname)
-    with caller(connection_kind, dsn, rolled_back=True) as call:
+    with caller(connection_kind, logins.dsn(role, shared_dbname), rolled_back=True) as call:
         yield call
 
 
