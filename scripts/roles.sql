@@ -20,11 +20,13 @@ BEGIN;
 
 SET LOCAL lock_timeout = '2s';
 
--- Roles are the whole cluster's, so a run in another database may be making them at the same moment.
+-- Roles are the whole cluster's, and a run in another database may be making them at this moment.
 DO $$
 DECLARE
     missing record;
 BEGIN
+    -- Deploys may come at once.
+    PERFORM pg_advisory_xact_lock(hashtext('runstore roles'));
     FOR missing IN
         SELECT
             role_name,
