@@ -1,30 +1,31 @@
-"""One server, one template database that the real migrations made, and its clones."""
+"""One server, one template database that the real migrations made, and its clones.
+
+The tests use a clone as an application does: their DSNs log in as members of `runstore_writer`,
+which `scripts/roles.sql` has made. A test marked `owner` is the schema's owner instead: it changes
+definitions, or leaves rows behind that no writer could. `Logins.dsn` makes all of these DSNs, for
+every role; `Server.dsn` is the superuser's.
+"""
 
 from __future__ import annotations
 
 import itertools
 import os
-import subprocess
-import sys
 from collections.abc import Generator, Iterator
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 from typing import cast
 
 import psycopg
 import pytest
 from psycopg import Connection
 from psycopg.rows import TupleRow
-from pytest_postgresql import factories
-from pytest_postgresql.executors import NoopExecutor
 from pytest_postgresql.janitor import DatabaseJanitor
 
 from browsers import Browser, find_browser
 from connections import Caller, Connect, Kind, caller
+from deploys import MIGRATIONS, succeed
+from logins import Logins, Role, apply_roles, new_logins
 from runstore import embedded
 from runstore.embedded import Server
-
-MIGRATIONS = Path(__file__).parents[1] / "migrations"
 
 # A running server may be shared with other test runs.
 NAMES = (f"runstore_{os.getpid()}_{number}" for number in itertools.count())
@@ -38,22 +39,6 @@ def pytest_report_header() -> str:
 def server() -> Iterator[Server]:
     with embedded.throwaway_server() as server:
         yield server
-
-
-def apply_migrations(
-    *, host: str, port: int, user: str, password: str, dbname: str, **_: object
-) -> None:
-    # yoyo answers success when it finds no migrations.
-    assert any(MIGRATIONS.glob("*.sql"))
-    url = Server(host, port, user, password).yoyo_url(dbname)
-    command = [sys.executable, "-m", "yoyo", "apply", "--batch", "--no-config-file"]
-    subprocess.run([*command, "--database", url, str(MIGRATIONS)], check=True)
-
-
-# The type of `load` names no parameters.
-migrated = factories.postgresql_noproc(  # pyright: ignore[reportUnknownMemberType]
-    depends_on="server", dbname=next(NAMES), load=[apply_migrations]
-)
 
 
 @contextmanager
@@ -72,6 +57,21 @@ def new_database(server: Server, template: str | None) -> Generator[str]:
         yield name
 
 
+@pytest.fixture(scope="session")
+def template(server: Server) -> Iterator[tuple[str, Logins]]:
+    """The database that is cloned, migrated as a deploy does it, and this run's logins."""
+    with new_database(server, None) as name, new_logins(server, name) as logins:
+        succeed("apply", logins.yoyo_url(name), MIGRATIONS)
+        apply_roles(server.dsn(name))
+        yield name, logins
+
+
+@pytest.fixture(scope="session")
+def logins(template: tuple[str, Logins]) -> Logins:
+    """This run's logins in the roles, for any database."""
+    return template[1]
+
+
 @pytest.fixture
 def empty_dbname(server: Server) -> Iterator[str]:
     """The name of a new database without our schema."""
@@ -80,17 +80,37 @@ def empty_dbname(server: Server) -> Iterator[str]:
 
 
 @pytest.fixture
-def database(server: Server, migrated: NoopExecutor) -> Iterator[str]:
+def migrated_dbname(server: Server, template: tuple[str, Logins]) -> Iterator[str]:
+    """The name of a new migrated database, for tests that commit or race."""
+    with new_database(server, template[0]) as name:
+        yield name
+
+
+@pytest.fixture
+def role(request: pytest.FixtureRequest) -> Role:
+    """The role as which the test uses its database."""
+    return "owner" if request.node.get_closest_marker("owner") else "writer"
+
+
+@pytest.fixture
+def database(logins: Logins, role: Role, migrated_dbname: str) -> str:
     """The DSN of a new migrated database, for tests that commit or race."""
-    with new_database(server, migrated.template_dbname) as name:
-        yield server.dsn(name)
+    return logins.dsn(role, migrated_dbname)
 
 
 @pytest.fixture(scope="session")
-def shared_database(server: Server, migrated: NoopExecutor) -> Iterator[str]:
-    """The DSN of the migrated database in which every test rolls back."""
-    with new_database(server, migrated.template_dbname) as name:
-        yield server.dsn(name)
+def shared_dbname(server: Server, template: tuple[str, Logins]) -> Iterator[str]:
+    """The name of the migrated database in which every test rolls back."""
+    with new_database(server, template[0]) as name:
+        # A clone has the privileges on its template's tables, and none on its template itself.
+        apply_roles(server.dsn(name))
+        yield name
+
+
+@pytest.fixture(scope="session")
+def shared_database(logins: Logins, shared_dbname: str) -> str:
+    """The writer's DSN of the migrated database in which every test rolls back."""
+    return logins.dsn("writer", shared_dbname)
 
 
 @pytest.fixture
@@ -110,9 +130,11 @@ def connection_kind(request: pytest.FixtureRequest) -> Kind:
 
 
 @pytest.fixture
-def call(connection_kind: Kind, shared_database: str) -> Iterator[Caller]:
+def call(
+    connection_kind: Kind, logins: Logins, role: Role, shared_dbname: str
+) -> Iterator[Caller]:
     """Calls functions in one transaction that is rolled back."""
-    with caller(connection_kind, shared_database, rolled_back=True) as call:
+    with caller(connection_kind, logins.dsn(role, shared_dbname), rolled_back=True) as call:
         yield call
 
 

@@ -249,6 +249,7 @@ def test_an_unknown_branch_is_not_found(call: Caller) -> None:
         assert (raised.value.entity, raised.value.id) == ("branch report", unknown)
 
 
+@pytest.mark.owner
 def test_a_branch_keeps_its_report_from_being_deleted(call: Caller) -> None:
     report_id = create_draft(call, "a")
     create_branch(call, report_id)
@@ -258,6 +259,7 @@ def test_a_branch_keeps_its_report_from_being_deleted(call: Caller) -> None:
         call(delete_run, run_of(report_id))
 
 
+@pytest.mark.owner
 def test_a_branch_whose_report_is_gone_says_so_and_can_be_discarded(call: Caller) -> None:
     """A fork that reads no event of its origin does not keep it."""
     report_id = create_draft(call, "a")

@@ -208,6 +208,7 @@ def test_two_starts_at_once_start_it_once(connect: Connect) -> None:
     assert get_run_head(first, run.id).last_seq == 1
 
 
+@pytest.mark.owner
 def test_an_active_run_is_not_deleted(call: Caller) -> None:
     run = call(create_run, NewChatRun())
     with pytest.raises(InvalidTransition):

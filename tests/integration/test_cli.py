@@ -59,6 +59,7 @@ def test_check_takes_libpqs_own_variables(server: Server, database: str) -> None
     assert status == 0
 
 
+@pytest.mark.owner
 def test_check_fails_and_names_what_is_missing(database: str, conn: psycopg.Connection) -> None:
     conn.execute("DELETE FROM _yoyo_migration WHERE migration_id = %s", [IDS[-1]])
     conn.execute(
@@ -72,6 +73,7 @@ def test_check_fails_and_names_what_is_missing(database: str, conn: psycopg.Conn
     )
 
 
+@pytest.mark.owner
 def test_check_tells_a_database_of_a_newer_version_apart(
     database: str, conn: psycopg.Connection
 ) -> None:

@@ -179,6 +179,7 @@ def broken(call: Caller, table: str, assignments: str) -> str | None:
     return raised.value.diag.constraint_name
 
 
+@pytest.mark.owner
 @pytest.mark.parametrize("table", REFUSED)
 def test_a_row_that_breaks_a_rule_is_refused(call: Caller, table: str) -> None:
     fill(call)
@@ -198,6 +199,7 @@ def test_every_rule_of_a_table_has_its_proof(call: Caller, table: str) -> None:
     assert {name for (name,) in rules} == REFUSED[table].keys()
 
 
+@pytest.mark.owner
 def test_a_run_takes_all_that_hangs_off_it_along(call: Caller) -> None:
     fill(call)
     kept = call(create_run, NewChatRun())

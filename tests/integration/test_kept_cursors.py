@@ -106,6 +106,7 @@ def test_a_connection_goes_on_after_every_sort_of_error(connect: Connect) -> Non
         assert create_feature_run(conn, data) == get_run(conn, run.id) == run
 
 
+@pytest.mark.owner
 def test_a_connection_goes_on_after_its_schema_changed(connect: Connect) -> None:
     """A statement that was prepared is prepared anew, as it must be after a migration."""
     conn, other = connect(), connect()

@@ -149,6 +149,7 @@ def encoded(document: bytes) -> str:
     page_size=st.integers(1, COUNT + 1),
 )
 # An example has rows and a tenant of its own, whatever the ones before it left.
+@pytest.mark.owner
 @settings(
     max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )

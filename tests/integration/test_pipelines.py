@@ -90,6 +90,7 @@ def test_a_refused_call_takes_all_others_back(connect: Connect) -> None:
     assert conn.info.transaction_status is TransactionStatus.IDLE
 
 
+@pytest.mark.owner
 def test_an_error_of_the_database_takes_all_others_back(connect: Connect) -> None:
     conn = connect()
     conn.execute(

@@ -90,6 +90,7 @@ def test_every_quota_of_a_batch_holds(call: Caller) -> None:
     assert used_and_held(call) == [(0, 2), (0, 80), (0, 80)]
 
 
+@pytest.mark.owner
 def test_a_batch_in_a_new_window_makes_its_counters_first(call: Caller) -> None:
     make_quota(call, period="month")
     pass_time(call)
@@ -261,6 +262,7 @@ def through(gate: QuotaGate) -> Any:
     return gate.reserve_usage
 
 
+@pytest.mark.owner
 def test_a_gate_answers_like_reserve_usage(committed_call: Caller) -> None:
     call, gate = committed_call, QuotaGate()
     make_quota(call, period="month", limit_amount=100)

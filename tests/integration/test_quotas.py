@@ -62,6 +62,7 @@ def test_setting_a_quota_again_writes_nothing_else(call: Caller) -> None:
     assert changes(before, contents(call)).keys() == {"quotas"}
 
 
+@pytest.mark.owner
 def test_a_quota_starts_with_what_the_log_says_of_its_window(call: Caller) -> None:
     record(call, 7)
     pass_time(call)

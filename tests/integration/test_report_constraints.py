@@ -107,6 +107,7 @@ def fill(call: Caller) -> None:
     put_branch(call, create_branch(call, report_id), "a", "branch")
 
 
+@pytest.mark.owner
 @pytest.mark.parametrize("table", REFUSED)
 def test_a_row_that_breaks_a_rule_is_refused(call: Caller, table: str) -> None:
     fill(call)
@@ -189,6 +190,7 @@ def test_a_section_whose_id_is_taken_is_a_conflict(
     assert raised.value.constraint == "report_sections_pkey"
 
 
+@pytest.mark.owner
 def test_a_tree_of_one_run_takes_no_row_of_another(call: Caller) -> None:
     first, second = create_draft(call, "a"), create_draft(call, "a")
     with pytest.raises(psycopg.errors.ForeignKeyViolation):

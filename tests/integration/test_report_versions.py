@@ -270,6 +270,7 @@ def test_a_caller_with_one_snapshot_publishes_no_other_text(
     assert committed_call(get_report, report_id).report.status == "draft"
 
 
+@pytest.mark.owner
 def test_a_failed_publication_leaves_nothing(committed_call: Caller) -> None:
     report_id = create_draft(committed_call, "a")
     committed_call.execute("ALTER TABLE runstore.report_version_sections ADD CHECK (slug <> 'a')")

@@ -172,6 +172,7 @@ def test_an_unknown_report_is_not_found(call: Caller) -> None:
         assert raised.value.id == unknown
 
 
+@pytest.mark.owner
 def test_a_report_goes_with_its_run(call: Caller) -> None:
     report_id = create_draft(call, "a")
     call(publish_report, report_id)
@@ -224,6 +225,7 @@ def test_a_tenant_lists_its_own_reports(call: Caller) -> None:
     assert [report.id for report in call(list_reports, thread_id="t").items] == [report_id]
 
 
+@pytest.mark.owner
 @pytest.mark.parametrize("page_size", [1, 2, 3, 4])
 def test_pages_of_reports_visit_each_once(call: Caller, page_size: int) -> None:
     run_id = create_run(call).id

@@ -152,6 +152,7 @@ def test_a_fork_needs_an_event_to_go_on_from(call: Caller) -> None:
         call(fork_run, new_run_id(), 0, NewRunFork())
 
 
+@pytest.mark.owner
 def test_a_run_is_kept_while_a_fork_reads_its_events(call: Caller) -> None:
     origin = run_with(call, "a")
     call(complete_run, origin.id)

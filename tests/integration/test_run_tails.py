@@ -223,6 +223,7 @@ def test_a_tail_of_a_fork_yields_what_it_shares_and_its_own(
     assert [event.payload for event in follower.seen][:5] == [{"n": n} for n in (0, 1, 2, 100, 101)]
 
 
+@pytest.mark.owner
 @EVERY_SOURCE
 def test_a_tail_of_an_unknown_or_deleted_run_is_not_found(
     opened: Streams, conn: psycopg.Connection[Any]

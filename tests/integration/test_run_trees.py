@@ -179,6 +179,7 @@ def test_the_oldest_steps_are_kept_whichever_invocation_took_them(call: Caller) 
     assert tree.truncated == ["agent_steps"]
 
 
+@pytest.mark.owner
 def test_agents_may_call_each_other_as_deep_as_they_like(call: Caller) -> None:
     run = create_run(call).id
     caller = create_invocation(call, run).id

@@ -6,9 +6,10 @@ from typing import LiteralString
 
 import pytest
 
-from connections import Caller
+from connections import Caller, Kind, caller
 from deploys import IDS
 from runstore import SchemaCheck, check_schema
+from runstore.embedded import Server
 
 NEWER = """
     INSERT INTO _yoyo_migration (migration_hash, migration_id) VALUES ('a', 'runstore-9999-newer')
@@ -23,6 +24,7 @@ def test_a_migrated_database_is_as_expected(call: Caller) -> None:
     assert found.message == f"The database has all {len(IDS)} migrations of this version."
 
 
+@pytest.mark.owner
 def test_missing_and_unknown_migrations_are_named(call: Caller) -> None:
     call.execute("DELETE FROM _yoyo_migration WHERE migration_id = %s", [IDS[1]])
     call.execute(
@@ -37,6 +39,7 @@ def test_missing_and_unknown_migrations_are_named(call: Caller) -> None:
     assert found.message == (f"Missing: {IDS[1]}. Unknown to this version: runstore-9999-newer.")
 
 
+@pytest.mark.owner
 @pytest.mark.parametrize(
     ("statement", "missing", "unknown"),
     [
@@ -54,6 +57,7 @@ def test_either_one_is_not_ok(
     assert (found.missing, found.unknown, found.ok) == (missing, unknown, False)
 
 
+@pytest.mark.owner
 def test_a_database_without_bookkeeping_was_never_migrated(call: Caller) -> None:
     call.execute("DROP TABLE _yoyo_migration")
 
@@ -66,6 +70,7 @@ def test_a_database_without_bookkeeping_was_never_migrated(call: Caller) -> None
     )
 
 
+@pytest.mark.owner
 def test_the_bookkeeping_is_found_wherever_it_lies_on_the_search_path(call: Caller) -> None:
     call.execute('CREATE SCHEMA "App"')
     call.execute('ALTER TABLE _yoyo_migration SET SCHEMA "App"')
@@ -77,10 +82,13 @@ def test_the_bookkeeping_is_found_wherever_it_lies_on_the_search_path(call: Call
     assert (found.bookkeeping, found.ok) == ("App", True)
 
 
-def test_select_on_the_bookkeeping_is_all_that_it_takes(call: Caller) -> None:
-    call.execute("CREATE ROLE runstore_test_checker")
-    call.execute("GRANT SELECT ON _yoyo_migration TO runstore_test_checker")
-    call.execute("SET LOCAL ROLE runstore_test_checker")
-    call.execute("SET LOCAL transaction_read_only = on")
+def test_select_on_the_bookkeeping_is_all_that_it_takes(
+    connection_kind: Kind, server: Server, shared_dbname: str
+) -> None:
+    with caller(connection_kind, server.dsn(shared_dbname), rolled_back=True) as call:
+        call.execute("CREATE ROLE runstore_test_checker")
+        call.execute("GRANT SELECT ON _yoyo_migration TO runstore_test_checker")
+        call.execute("SET LOCAL ROLE runstore_test_checker")
+        call.execute("SET LOCAL transaction_read_only = on")
 
-    assert call(check_schema).ok
+        assert call(check_schema).ok

@@ -80,6 +80,7 @@ def full(call: Caller) -> Caller:
     return call
 
 
+@pytest.mark.owner
 @pytest.mark.parametrize(
     ("table", "constraint"),
     [(table, constraint) for table, refused in REFUSED.items() for constraint in refused],
@@ -101,6 +102,7 @@ def test_every_rule_of_a_table_has_its_proof(full: Caller, table: str) -> None:
     assert {name for (name,) in rules} == REFUSED[table].keys()
 
 
+@pytest.mark.owner
 @pytest.mark.parametrize("price", ["-1", "'Infinity'"])
 def test_a_price_is_a_finite_amount(full: Caller, price: str) -> None:
     update: Any = f"UPDATE runstore.prices SET price = {price}"

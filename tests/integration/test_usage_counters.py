@@ -52,6 +52,7 @@ def test_usage_shows_every_quota_of_the_subject(call: Caller) -> None:
     assert (total.hard, total.resets_at) == (False, None)
 
 
+@pytest.mark.owner
 def test_a_window_in_which_nothing_happened_has_all_of_it_left(call: Caller) -> None:
     make_quota(call, period="day")
     record(call, 60)
@@ -82,6 +83,7 @@ def work(call: Caller) -> None:
             pass_time(call)
 
 
+@pytest.mark.owner
 def test_counters_agree_with_the_log_and_the_holds(call: Caller) -> None:
     work(call)
     before = contents(call)
@@ -89,6 +91,7 @@ def test_counters_agree_with_the_log_and_the_holds(call: Caller) -> None:
     assert contents(call) == before
 
 
+@pytest.mark.owner
 @pytest.mark.parametrize("column", ["used", "held"])
 def test_counters_that_disagree_are_found_batch_by_batch(call: Caller, column: str) -> None:
     work(call)
@@ -118,6 +121,7 @@ def test_counters_that_disagree_are_found_batch_by_batch(call: Caller, column: s
         assert not audit.agrees
 
 
+@pytest.mark.owner
 def test_a_lost_entry_of_the_log_and_a_lost_hold_are_found(call: Caller) -> None:
     make_quota(call)
     [row] = record(call, 5)
@@ -138,6 +142,7 @@ def test_a_batch_has_some_counters(call: Caller, page_size: int) -> None:
 # rebuild_usage_counters
 
 
+@pytest.mark.owner
 def test_counters_that_disagree_are_mended_and_told(call: Caller) -> None:
     work(call)
     before = contents(call)

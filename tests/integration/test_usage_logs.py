@@ -89,6 +89,7 @@ def test_usage_is_counted_in_every_quota(call: Caller) -> None:
     assert disagreements(call) == []
 
 
+@pytest.mark.owner
 def test_a_new_window_starts_with_nothing(call: Caller) -> None:
     make_quota(call, period="month")
     record(call, 100)
@@ -119,6 +120,7 @@ def test_a_hard_quota_is_passed_by_force_only_and_a_soft_one_without(call: Calle
     assert disagreements(call) == []
 
 
+@pytest.mark.owner
 def test_a_new_window_is_passed_by_force_too(call: Caller) -> None:
     make_quota(call, period="month", limit_amount=5)
     pass_time(call)
@@ -253,6 +255,7 @@ def test_usage_is_listed_by_time_and_meter(call: Caller) -> None:
 # summarize_usage
 
 
+@pytest.mark.owner
 def test_usage_is_summed_up_by_meter_model_and_day(call: Caller) -> None:
     record(call, 5, model="m", costs={"tokens": 50})
     pass_time(call, "1 day")

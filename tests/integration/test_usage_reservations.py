@@ -136,6 +136,7 @@ def test_a_soft_quota_counts_and_refuses_nothing(call: Caller) -> None:
     assert used_and_held(call) == [(0, 16)]
 
 
+@pytest.mark.owner
 def test_a_new_window_starts_with_nothing_whatever_the_old_ones_hold(call: Caller) -> None:
     for period in ("day", "month", "total"):
         make_quota(call, period=period, limit_amount=100)
@@ -257,6 +258,7 @@ def test_one_statement_reserves_also_in_the_first_window_of_a_subject(
     assert sent == ["reserve_usage"] * 3
 
 
+@pytest.mark.owner
 def test_one_statement_reserves_in_a_new_window_of_one_quota_and_three_of_several(
     committed_call: Caller,
 ) -> None:

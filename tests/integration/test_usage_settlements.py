@@ -65,6 +65,7 @@ def test_a_settlement_is_logged_in_full_also_beyond_the_limit(call: Caller) -> N
     assert used_and_held(call) == [(150, 40)]
 
 
+@pytest.mark.owner
 def test_a_settlement_may_be_of_other_meters(call: Caller) -> None:
     make_quota(call, meter="cost_nanousd", period="day", limit_amount=10)
     make_quota(call, meter="runs", limit_amount=10)
@@ -77,6 +78,7 @@ def test_a_settlement_may_be_of_other_meters(call: Caller) -> None:
     assert disagreements(call) == []
 
 
+@pytest.mark.owner
 def test_a_settlement_is_counted_where_it_was_held(call: Caller) -> None:
     for period in ("day", "month"):
         make_quota(call, period=period, limit_amount=100)
@@ -90,6 +92,7 @@ def test_a_settlement_is_counted_where_it_was_held(call: Caller) -> None:
     assert disagreements(call) == []
 
 
+@pytest.mark.owner
 def test_a_quota_that_came_later_counts_a_settlement_in_its_present_window(call: Caller) -> None:
     make_quota(call, period="month")
     reservation = reserve(call, 60)
@@ -101,6 +104,7 @@ def test_a_quota_that_came_later_counts_a_settlement_in_its_present_window(call:
     assert disagreements(call) == []
 
 
+@pytest.mark.owner
 def test_a_counter_that_was_deleted_with_its_window_is_not_made_again(call: Caller) -> None:
     make_quota(call, period="month")
     reservation = reserve(call, 60)
