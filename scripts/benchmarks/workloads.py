@@ -73,10 +73,18 @@ WORKLOADS: Final = {
                 wall_bar=0.45,
             ),
             Contestant(
+                "runstore, models", "ours.ingest:ingest_event_models", "psycopg executemany"
+            ),
+            Contestant(
                 "runstore, import (COPY)",
                 "ours.ingest:import_events",
                 "psycopg executemany",
                 bar=0.15,
+            ),
+            Contestant(
+                "runstore, import of models",
+                "ours.ingest:import_event_models",
+                "psycopg executemany",
             ),
         ],
     ),

@@ -119,6 +119,7 @@ from .reports import (
     update_report,
 )
 from .run_events import (
+    EventLike,
     EventPage,
     NewRunEvent,
     RunEvent,
@@ -214,6 +215,7 @@ __all__ = [
     "Created",
     "CtaEvent",
     "DeletedRun",
+    "EventLike",
     "EventPage",
     "EventWriter",
     "Finished",

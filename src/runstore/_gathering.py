@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from uuid import UUID, uuid4
 
 from .errors import InvalidPayload
-from .run_events import MAX_EVENTS, NewRunEvent, event_columns
+from .run_events import MAX_EVENTS, NewRunEvent, documents_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,11 +70,12 @@ class Gathering:
     def add(self, event: NewRunEvent) -> bool:
         """Take an event, and say whether that changes how long to wait."""
         self.check()
-        columns = event_columns([event])
+        types: list[bytes] = []
+        (payload,) = documents_of([event], types)
         if not self._waiting:
             self._due_at = time.monotonic() + self._max_delay
         self._waiting.append(event)
-        self._bytes += len(event.type) + len(columns["payloads"][0])
+        self._bytes += len(types[0]) + len(payload)
         self._given += 1
         return len(self._waiting) == 1 or self._is_full()
 

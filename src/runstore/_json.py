@@ -17,6 +17,8 @@ from .errors import InvalidPayload
 # How many arrays and objects may stand in each other. orjson writes no more.
 MAX_DEPTH: Final = 254
 
+_BACKSLASH: Final = ord("\\")
+
 # A NUL as JSON writes it. An even number of backslashes before it is text that spells a NUL.
 _NUL: Final = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 
@@ -47,7 +49,12 @@ class JsonBinaryDumper(psycopg.adapt.Dumper):
 
 
 def encode(value: object, path: str) -> Json:
-    """Encode a value as JSON.
+    """Encode a value as JSON; it raises what `document` raises."""
+    return Json(document(value, path))
+
+
+def document(value: object, path: str) -> bytes:
+    """Return a value as the bytes of a JSON document.
 
     Raises `InvalidPayload`, with the path of the part at fault, for what jsonb or a reader
     of it cannot hold: NUL characters, lone surrogates, NaN, infinities, integers beyond 64
@@ -60,11 +67,11 @@ def encode(value: object, path: str) -> Json:
         check(value, path)
         raise InvalidPayload(path, "holds something that only looks like JSON") from None
     # One byte is looked for much faster than several.
-    if b"\\" in encoded and b"\\u0000" in encoded and _NUL.search(encoded):
+    if _BACKSLASH in encoded and b"\\u0000" in encoded and _NUL.search(encoded):
         check(value, path)
     if b"null" in encoded and _hides_a_number(value):
         check(value, path)
-    return Json(encoded)
+    return encoded
 
 
 def _hides_a_number(value: object) -> bool:

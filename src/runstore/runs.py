@@ -17,7 +17,7 @@ from ._query import Statement, Steps, query
 from ._statements import get, maker, one, parameters_of, refuse_differences, transition
 from .errors import Conflict, InvalidPayload, InvalidTransition
 from .ids import new_run_id
-from .run_events import NewRunEvent, event_columns, get_run_head
+from .run_events import EventLike, event_columns, get_run_head
 
 _SQL: Final = _sql.load("runs")
 _RUN: Final = "run"
@@ -236,7 +236,7 @@ def start_run(run_id: UUID) -> Statement[RunState]:
 
 @query
 def complete_run(
-    run_id: UUID, *, output: JsonValue = None, events: Sequence[NewRunEvent] = ()
+    run_id: UUID, *, output: JsonValue = None, events: Sequence[EventLike] = ()
 ) -> Statement[RunState]:
     """Complete a run, of either kind, together with its last events.
 
@@ -252,7 +252,7 @@ def fail_run(
     *,
     error: JsonValue,
     output: JsonValue = None,
-    events: Sequence[NewRunEvent] = (),
+    events: Sequence[EventLike] = (),
 ) -> Statement[RunState]:
     """Fail a run, of either kind, together with its last events; `error` says why.
 
@@ -266,7 +266,7 @@ def fail_run(
 
 @query
 def cancel_run(
-    run_id: UUID, *, error: JsonValue = None, events: Sequence[NewRunEvent] = ()
+    run_id: UUID, *, error: JsonValue = None, events: Sequence[EventLike] = ()
 ) -> Statement[RunState]:
     """Cancel a run, of either kind, together with its last events; `error` says why.
 
@@ -280,7 +280,7 @@ def _change(
     name: str,
     run_id: UUID,
     parameters: dict[str, Any],
-    events: Sequence[NewRunEvent] | None = None,
+    events: Sequence[EventLike] | None = None,
 ) -> Statement[RunState]:
     parameters["run_id"] = run_id
     if events is not None:
