@@ -27,7 +27,7 @@ _DOCUMENT: Final = Struct("!iB").pack
 
 
 class Array(bytearray):
-    """An encoded array. The server takes its type from the statement, and compares the elements'."""
+    """An encoded array. The server takes its type from the statement, and compares both."""
 
     __slots__ = ()
 

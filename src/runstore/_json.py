@@ -82,7 +82,13 @@ def _hides_a_number(value: object) -> bool:
 
 def nullable(value: object, path: str) -> Json | None:
     """Encode a value as JSON; None is SQL's NULL."""
-    return None if value is None else encode(value, path)
+    if value is None:
+        return None
+    # What most metadata is.
+    return _EMPTY if type(value) is dict and not value else encode(value, path)
+
+
+_EMPTY: Final = Json(b"{}")
 
 
 _STRICT: Final = orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME

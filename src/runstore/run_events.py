@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, ClassVar, Final, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 from uuid import UUID
 
 from pydantic import Field, JsonValue
@@ -93,13 +93,16 @@ EventLike = NewRunEvent | tuple[str, JsonValue]
 """An event to append; a pair of its type and its payload takes less time to make."""
 
 _FIELDS: Final = 2
+_LONGEST: Final = 255
 _GIVEN: Final = {"type", "payload"}
 _set: Final = object.__setattr__
 
 
 def _is_key(value: object) -> bool:
     """Say of a plain text that it is a `Key`; whether others are pydantic has to find out."""
-    return type(value) is str and 0 < len(value) < 256 and value.isascii() and "\0" not in value
+    return (
+        type(value) is str and 0 < len(value) <= _LONGEST and value.isascii() and "\0" not in value
+    )
 
 
 def documents_of(
@@ -115,7 +118,8 @@ def documents_of(
     before = len(types)
     try:
         for event in events:
-            if type(event) is tuple and len(event) == _FIELDS and type(event[0]) is str:
+            # Not every caller has had its types checked.
+            if type(event) is tuple and _is_pair(event):
                 name, payload = event
                 encoded = document(payload, "payload")
             else:
@@ -130,13 +134,19 @@ def documents_of(
         raise InvalidPayload(path, error.reason) from None
 
 
+def _is_pair(event: tuple[object, ...]) -> bool:
+    return len(event) == _FIELDS and type(event[0]) is str
+
+
 def _made(event: object) -> NewRunEvent:
-    if isinstance(event, NewRunEvent):
-        return event
-    if isinstance(event, tuple) and len(pair := cast("tuple[Any, ...]", event)) == _FIELDS:
-        return NewRunEvent(type=pair[0], payload=pair[1])
-    reason = f"must be a NewRunEvent or a pair of type and payload, not a {type(event).__name__}"
-    raise InvalidPayload("", reason)
+    match event:
+        case NewRunEvent():
+            return event
+        case (name, payload) if isinstance(event, tuple):
+            return NewRunEvent.model_validate({"type": name, "payload": payload})
+        case _:
+            kinds = "a NewRunEvent or a pair of type and payload"
+            raise InvalidPayload("", f"must be {kinds}, not a {type(event).__name__}")
 
 
 def _encode_type(name: str) -> bytes:
@@ -171,8 +181,9 @@ def append_run_events(
     """Append 1 to 10,000 events to a run that has not ended, and return the last one's number.
 
     One statement and one round trip. An event is a `NewRunEvent`, or a pair of its type and its
-    payload, which costs half of the time and is validated the same. The numbers come from the run's head, under its row lock:
-    they start at 1, have no gap and no double, and become visible in order.
+    payload, which takes less time and is validated the same. The numbers come from the run's
+    head, under its row lock: they start at 1, have no gap and no double, and become visible in
+    order.
 
     With `expected_seq` it is a compare-and-set: `StaleWrite` says that the run's last event is
     another one. With an `append_id` of the caller's it may be repeated when its answer was

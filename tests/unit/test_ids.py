@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import itertools
-import secrets
 import subprocess
 import sys
 import threading
@@ -80,10 +79,7 @@ def test_ids_ascend_while_the_clock_stands_or_is_behind(
 def test_ticks_overflow_into_the_next_millisecond(
     clock: Callable[[int], int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def last(_below: int) -> int:
-        return TICKS - 1
-
-    monkeypatch.setattr(secrets, "randbelow", last)
+    monkeypatch.setattr("runstore.ids._chance.next", lambda: 2**48 - 1)
     now = clock(2)
     first, second = new_run_id(), new_run_id()
     assert (milliseconds(first), tick(first)) == (now, TICKS - 1)
@@ -133,6 +129,25 @@ for _ in range(20):
     )
     assert len(ids) == 20 * 2 * 50
     assert len(set(ids)) == len(ids)
+
+
+def test_a_forked_child_does_not_repeat_its_parents_ids_of_children() -> None:
+    ids = answer(
+        """
+import os
+from runstore import new_child_id, new_run_id
+run_id = new_run_id()
+new_child_id(run_id)
+pid = os.fork()
+if pid:
+    os.waitpid(pid, 0)
+ids = [new_child_id(run_id) for _ in range(50)]
+os.write(1, "".join(f"{id}\\n" for id in ids).encode())
+if not pid:
+    os._exit(0)
+"""
+    )
+    assert len(set(ids)) == len(ids) == 2 * 50
 
 
 def test_a_child_that_was_forked_while_a_thread_took_an_id_takes_ids() -> None:
