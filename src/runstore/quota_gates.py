@@ -13,19 +13,24 @@ import threading
 from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final, overload
+from uuid import UUID
 
 from psycopg import AsyncConnection, Connection
 from psycopg.pq import TransactionStatus
+from pydantic import JsonValue
 
 from . import _sql
-from ._query import Rows, Statement, Steps, drive, drive_async, query
-from ._statements import maker, parameters_of
+from ._models import Row
+from ._query import Rows, Statement, Steps, drive, drive_async, query, reads
+from ._statements import parameters_of
 from .errors import InvalidPayload, RunstoreError
 from .usage_reservations import (
     NewReservation,
     Reservation,
     decide,
+    held,
     pass_over_taken,
     reserve_usage,
 )
@@ -36,7 +41,18 @@ MAX_BATCH: Final = 1000
 _Subject = tuple[str | None, str]
 
 
+class HoldOf(Row):
+    """What the database adds to one of several reservations, by its id."""
+
+    id: UUID
+    tenant_id: str
+    metadata: dict[str, JsonValue]
+    created_at: datetime
+    expires_at: datetime
+
+
 @query
+@reads(HoldOf)
 def reserve_usages(data: Sequence[NewReservation]) -> Statement[list[Reservation]]:
     """Hold what fits of several reservations of one subject, and return what is held, in no order.
 
@@ -45,16 +61,26 @@ def reserve_usages(data: Sequence[NewReservation]) -> Statement[list[Reservation
     the first of a new window: `reserve_usage` decides each of them.
     """
     columns = _columns_of(data)
-    make = maker(Reservation)
+    given = {item.id: item for item in data}
 
     def read(rows: Rows) -> list[Reservation]:
-        return [make(row) for row in rows]
+        return [held(given[id], hold) for id, *hold in rows]
 
     def refused(error: RunstoreError) -> Steps[list[Reservation]]:
         yield from pass_over_taken(error)
         return []
 
     return Statement(_SQL["reserve_usages"], columns, read, refused=refused)
+
+
+@query
+@reads(UUID)
+def make_usage_counters(
+    tenant_id: str | None, subject_id: str, meters: list[str]
+) -> Statement[list[UUID]]:
+    """Make the counters of a subject's present windows that are missing; return their quotas."""
+    parameters = {"tenant_id": tenant_id, "subject_id": subject_id, "meters": meters}
+    return Statement(_SQL["make_usage_counters"], parameters, lambda rows: [row[0] for row in rows])
 
 
 def _columns_of(data: Sequence[NewReservation]) -> dict[str, Any]:
@@ -223,11 +249,12 @@ def _subject_of(caller: _Caller) -> _Subject:
 
 def _send(batch: list[_Caller]) -> Steps[list[Reservation]]:
     data = [caller.data for caller in batch]
-    held = yield from reserve_usages.bind(data)
-    if not held and len(data) > 1:
-        # In a new window the first statement has made the counters.
-        held = yield from reserve_usages.bind(data)
-    return held
+    answer = yield from reserve_usages.bind(data)
+    if answer or len(data) == 1:
+        return answer
+    meters = sorted({meter for item in data for meter in item.amounts})
+    made = yield from make_usage_counters.bind(data[0].tenant_id, data[0].subject_id, meters)
+    return (yield from reserve_usages.bind(data)) if made else []
 
 
 def _answer(batch: list[_Caller], held: list[Reservation]) -> None:
