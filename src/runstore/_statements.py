@@ -133,7 +133,8 @@ def create_many(
 ) -> Statement[list[Created]]:
     """Insert the rows that inputs of one run describe, all or none, and answer their keys in order.
 
-    No row means what it means to `create`.
+    No row means that the run does not exist. An id that is taken is an error of the statement,
+    and then means what it means to `create`.
     """
     run_id, columns = columns_of(data, expected)
     make = maker(Created)
@@ -161,12 +162,10 @@ def create_many(
     def refused(error: RunstoreError) -> Steps[list[Created]]:
         if not isinstance(error, Conflict) or not str(error.constraint).endswith("_pkey"):
             raise error
-        # The same batch was on its way already, and has arrived while this one waited for it.
+        # The same batch has arrived before, or while this one waited for it.
         return (yield from absent())
 
-    # The rows that an array of ids finds are planned for the array at hand: a plan made
-    # once, while the table was empty, would read the whole table for ever.
-    return Statement(sql, {**columns, "run_id": run_id}, read, absent, refused, prepare=False)
+    return Statement(sql, {**columns, "run_id": run_id}, read, absent, refused)
 
 
 def columns_of(data: Sequence[InputT], expected: type[InputT]) -> tuple[UUID, dict[str, list[Any]]]:
