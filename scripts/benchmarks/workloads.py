@@ -116,8 +116,11 @@ WORKLOADS: Final = {
             Contestant("psycopg again", "by_hand.lives:live", "psycopg"),
             Contestant("runstore, call by call", "ours.lives:live", "psycopg"),
             Contestant(
-                "runstore, a phase's tool calls at once",
-                "ours.lives:live_in_batches",
+                "runstore, a phase's tool calls at once", "ours.lives:live_in_batches", "psycopg"
+            ),
+            Contestant(
+                "runstore, a phase with its tool calls",
+                "ours.lives:live_in_phases",
                 "psycopg",
                 bar=0.65,
             ),

@@ -63,6 +63,7 @@ from .errors import (
 from .event_writers import AsyncioEventWriter, BlockingEventWriter, EventWriter
 from .feature_runs import (
     NewFeatureRun,
+    advance_feature_run,
     complete_feature_run,
     create_feature_run,
     fail_feature_run,
@@ -284,6 +285,7 @@ __all__ = [
     "TransactionAborted",
     "UsageLog",
     "UsageSummary",
+    "advance_feature_run",
     "append_run_events",
     "archive_report",
     "cancel_cta_event",

@@ -50,11 +50,12 @@ def one(
     parameters: Mapping[str, Any],
     *,
     absent: Callable[[], Steps[RowT]],
+    refused: Callable[[RunstoreError], Steps[RowT]] | None = None,
     prepare: bool | None = True,
 ) -> Statement[RowT]:
     """Answer exactly one row; `absent` says what none means."""
     make = maker(model)
-    return Statement(sql, parameters, lambda rows: make(rows[0]), absent, prepare=prepare)
+    return Statement(sql, parameters, lambda rows: make(rows[0]), absent, refused, prepare)
 
 
 def many(
@@ -144,28 +145,43 @@ def create_many(
         return [by_id[id] for id in columns["id"]]
 
     def absent() -> Steps[list[Created]]:
-        found = {row.__dict__["id"]: row for row in (yield from stored(run_id, columns["id"]))}
-        if not found:
+        rows = yield from same_many(data, stored(run_id, columns["id"]))
+        if not rows:
             raise NotFound("run", run_id)
-        for index, item in enumerate(data):
-            row = found.get(columns["id"][index])
-            if row is None:
-                raise Conflict(
-                    f"[{index}]: this {item.entity} is missing; others of its batch exist"
-                )
-            refuse_differences(item, row, f"[{index}]: ")
         return [
-            Created(**{name: row.__dict__[name] for name in Created.model_fields})
-            for row in map(found.__getitem__, columns["id"])
+            Created(**{name: row.__dict__[name] for name in Created.model_fields}) for row in rows
         ]
 
     def refused(error: RunstoreError) -> Steps[list[Created]]:
-        if not isinstance(error, Conflict) or not str(error.constraint).endswith("_pkey"):
-            raise error
+        refuse_other_than_taken(error)
         # The same batch has arrived before, or while this one waited for it.
         return (yield from absent())
 
     return Statement(sql, {**columns, "run_id": run_id}, read, absent, refused)
+
+
+def refuse_other_than_taken(error: RunstoreError) -> None:
+    """Raise an error again unless it says that an id is taken."""
+    if not isinstance(error, Conflict) or not str(error.constraint).endswith("_pkey"):
+        raise error
+
+
+def same_many(data: Sequence[Input], stored: Statement[list[RowT]]) -> Steps[list[RowT]]:
+    """Answer the stored rows of inputs, in their order, when all say the same; none: there is none.
+
+    Raises `Conflict` when one says another thing, or when some of them are missing.
+    """
+    found = {row.__dict__["id"]: row for row in (yield from stored)}
+    if not found:
+        return []
+    rows: list[RowT] = []
+    for index, item in enumerate(data):
+        row = found.get(item.__dict__["id"])
+        if row is None:
+            raise Conflict(f"[{index}]: this {item.entity} is missing; others of its batch exist")
+        refuse_differences(item, row, f"[{index}]: ")
+        rows.append(row)
+    return rows
 
 
 def columns_of(data: Sequence[InputT], expected: type[InputT]) -> tuple[UUID, dict[str, list[Any]]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, ClassVar, Final, NoReturn
 from uuid import UUID
 
@@ -11,9 +12,10 @@ from . import _sql
 from ._json import check_text, nullable
 from ._models import Key
 from ._query import Statement, Steps, query
-from ._statements import one, parameters_of
-from .errors import InvalidTransition, NotFound
-from .runs import NewRun, Run, RunState, existing_run, get_run
+from ._statements import columns_of, one, parameters_of, refuse_other_than_taken, same_many
+from .errors import InvalidPayload, InvalidTransition, NotFound, RunstoreError
+from .runs import NewRun, Run, RunState, existing_run, get_run, state_of
+from .tool_calls import NewToolCall, find_tool_calls
 
 _SQL: Final = _sql.load("feature_runs")
 _FEATURE_RUN: Final = "feature run"
@@ -59,6 +61,35 @@ def update_feature_run_phase(run_id: UUID, phase: str) -> Statement[RunState]:
     check_text(phase, "phase")
     parameters = {"run_id": run_id, "phase": phase}
     return _change("update_feature_run_phase", run_id, parameters)
+
+
+@query
+def advance_feature_run(
+    run_id: UUID, phase: str, tool_calls: Sequence[NewToolCall]
+) -> Statement[RunState]:
+    """Move a running feature run to another phase, with the tool calls of the one that it leaves.
+
+    What `create_tool_calls` and `update_feature_run_phase` do, in one statement and all or none.
+    Idempotent by the ids of the calls: to repeat it changes nothing, also when the run has ended
+    since, and answers the run as it is by now. Locks the run's head. Raises `NotFound`, `InvalidTransition`, or `Conflict` when an
+    id holds another content or only some of the calls exist.
+    """
+    check_text(phase, "phase")
+    of_run, columns = columns_of(tool_calls, NewToolCall)
+    if of_run != run_id:
+        raise InvalidPayload("tool_calls", "belong to another run")
+
+    def repeated() -> Steps[RunState]:
+        if not (yield from same_many(tool_calls, find_tool_calls.bind(run_id, columns["id"]))):
+            yield from _refuse(run_id)
+        return (yield from state_of((yield from get_run.bind(run_id))))
+
+    def refused(error: RunstoreError) -> Steps[RunState]:
+        refuse_other_than_taken(error)
+        return (yield from repeated())
+
+    parameters = {**columns, "run_id": run_id, "phase": phase}
+    return one(RunState, _SQL["advance_feature_run"], parameters, absent=repeated, refused=refused)
 
 
 @query

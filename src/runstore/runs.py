@@ -307,7 +307,12 @@ def _requested(run_id: UUID) -> Steps[RunState]:
     run = yield from get_run.bind(run_id)
     if run.finished_at is not None:
         raise InvalidTransition(_RUN, run_id, run.status)
-    head = yield from get_run_head.bind(run_id)
+    return (yield from state_of(run))
+
+
+def state_of(run: Run) -> Steps[RunState]:
+    """Answer what the last change of a run left."""
+    head = yield from get_run_head.bind(run.id)
     return RunState(
         id=run.id,
         status=run.status,
