@@ -70,7 +70,7 @@ class Gathering:
     def add(self, event: NewRunEvent) -> bool:
         """Take an event, and say whether that changes how long to wait."""
         self.check()
-        types: list[bytes] = []
+        types: list[str] = []
         (payload,) = documents_of([event], types)
         if not self._waiting:
             self._due_at = time.monotonic() + self._max_delay

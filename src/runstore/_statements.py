@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, NoReturn, TypeVar
 from uuid import UUID
 
+from ._arrays import arrays_of
 from ._models import Created, Input, Row
 from ._query import Rows, Statement, Steps
 from ._sql import Sql
@@ -157,7 +158,8 @@ def create_many(
         # The same batch has arrived before, or while this one waited for it.
         return (yield from absent())
 
-    return Statement(sql, {**columns, "run_id": run_id}, read, absent, refused)
+    parameters = {**arrays_of(sql.text, columns), "run_id": run_id}
+    return Statement(sql, parameters, read, absent, refused)
 
 
 def refuse_other_than_taken(error: RunstoreError) -> None:

@@ -9,6 +9,7 @@ from uuid import UUID
 from pydantic import JsonValue
 
 from . import _sql
+from ._arrays import arrays_of
 from ._json import check_text, nullable
 from ._models import Key
 from ._query import Statement, Steps, query
@@ -71,8 +72,9 @@ def advance_feature_run(
 
     What `create_tool_calls` and `update_feature_run_phase` do, in one statement and all or none.
     Idempotent by the ids of the calls: to repeat it changes nothing, also when the run has ended
-    since, and answers the run as it is by now. Locks the run's head. Raises `NotFound`, `InvalidTransition`, or `Conflict` when an
-    id holds another content or only some of the calls exist.
+    since, and answers the run as it is by now. Locks the run's head. Raises `NotFound`,
+    `InvalidTransition`, or `Conflict` when an id holds another content or only some of the calls
+    exist.
     """
     check_text(phase, "phase")
     of_run, columns = columns_of(tool_calls, NewToolCall)
@@ -88,8 +90,9 @@ def advance_feature_run(
         refuse_other_than_taken(error)
         return (yield from repeated())
 
-    parameters = {**columns, "run_id": run_id, "phase": phase}
-    return one(RunState, _SQL["advance_feature_run"], parameters, absent=repeated, refused=refused)
+    sql = _SQL["advance_feature_run"]
+    parameters = {**arrays_of(sql.text, columns), "run_id": run_id, "phase": phase}
+    return one(RunState, sql, parameters, absent=repeated, refused=refused)
 
 
 @query

@@ -22,6 +22,7 @@ from psycopg.pq import TransactionStatus
 from pydantic import JsonValue
 
 from . import _sql
+from ._arrays import arrays_of
 from ._models import Row
 from ._query import Rows, Statement, Steps, drive, drive_async, query, reads
 from ._statements import parameters_of
@@ -94,7 +95,7 @@ def _columns_of(data: Sequence[NewReservation]) -> dict[str, Any]:
     if len({row["id"] for row in rows}) != len(rows):
         raise InvalidPayload("data", "holds an id twice")
     columns = {name: [row[name] for row in rows] for name in rows[0]}
-    return columns | subject
+    return {**arrays_of(_SQL["reserve_usages"].text, columns), **subject}
 
 
 @dataclass(eq=False, slots=True)

@@ -10,7 +10,7 @@ from uuid import UUID
 from pydantic import Field, JsonValue
 
 from . import _sql
-from ._arrays import Array, jsonb_array, text_array
+from ._arrays import Array, array
 from ._json import document, nullable
 from ._models import Input, Json, Key, Row, RunStatus
 from ._query import Rows, Statement, Steps, query, reads
@@ -105,16 +105,14 @@ def _is_key(value: object) -> bool:
     )
 
 
-def documents_of(
-    events: Iterable[EventLike], types: list[bytes], first: int = 0
-) -> Generator[bytes]:
+def documents_of(events: Iterable[EventLike], types: list[str], first: int = 0) -> Generator[bytes]:
     """Yield the payload of each event as a JSON document, and add its type to `types`.
 
     Whoever copies each document as it comes needs memory for one of them. Raises
     `InvalidPayload`, with the index of the event at fault; `first` is that of the first.
     """
     # Few types stand for many events.
-    known: dict[str, bytes] = {}
+    known: dict[str, str] = {}
     before = len(types)
     try:
         for event in events:
@@ -126,7 +124,7 @@ def documents_of(
                 made = _made(event)
                 name, encoded = made.type, made.encoded["payload"] or _NULL
             if name not in known:
-                known[name] = _encode_type(name)
+                known[name] = _own_type(name)
             types.append(known[name])
             yield encoded
     except InvalidPayload as error:
@@ -149,12 +147,12 @@ def _made(event: object) -> NewRunEvent:
             raise InvalidPayload("", f"must be {kinds}, not a {type(event).__name__}")
 
 
-def _encode_type(name: str) -> bytes:
+def _own_type(name: str) -> str:
     if not _is_key(name):
         name = NewRunEvent(type=name).type
     if name.startswith("run."):
         raise InvalidPayload("type", "starts with run., which is the library's")
-    return name.encode()
+    return name
 
 
 def event_columns(events: Sequence[EventLike]) -> dict[str, Array]:
@@ -164,9 +162,9 @@ def event_columns(events: Sequence[EventLike]) -> dict[str, Array]:
     """
     if len(events) > MAX_EVENTS:
         raise InvalidPayload("events", f"are more than {MAX_EVENTS}")
-    types: list[bytes] = []
-    payloads = jsonb_array(documents_of(events, types))
-    return {"types": text_array(types), "payloads": payloads}
+    types: list[str] = []
+    payloads = array("jsonb", documents_of(events, types))
+    return {"types": array("text", types), "payloads": payloads}
 
 
 @query

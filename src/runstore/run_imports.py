@@ -174,10 +174,10 @@ class _Rows:
         yield _TRAILER
 
     def _encode(self, batch: list[EventLike]) -> bytearray:
-        block, types = bytearray(), list[bytes]()
+        block, types = bytearray(), list[str]()
         documents = documents_of(batch, types, self.last_seq + 1 - self._first_seq)
         for seq, document in enumerate(documents, self.last_seq + 1):
-            name = types[-1]
+            name = types[-1].encode()
             block += _KEY(_FIELDS, 16, self._run_id, 8, seq, len(name))
             block += name
             block += _DOCUMENT(len(document) + 1, 1)
