@@ -89,13 +89,7 @@ def new_run_id() -> UUID:
     the second one as a `Conflict`.
     """
     milliseconds, tick = divmod(_clock.next(), _TICKS)
-    return _uuid(
-        milliseconds << 80
-        | 0x7 << 76
-        | tick >> 14 << 64
-        | 0b10 << 62
-        | (tick & 0x3FFF) << _CHILD_BITS
-    )
+    return _version_7(milliseconds, tick >> 14, (tick & 0x3FFF) << _CHILD_BITS)
 
 
 def new_child_id(run_id: UUID) -> UUID:
@@ -109,6 +103,16 @@ def new_child_id(run_id: UUID) -> UUID:
 def run_of(id: UUID) -> UUID:
     """Return the run to which an id belongs. A run's own id is its own run."""
     return _uuid(_number(id) & _RUN_MASK)
+
+
+def new_lone_id() -> UUID:
+    """Return a new id for something that belongs to no run: 74 of its bits are random."""
+    chance = _chance.next() << _CHILD_BITS | _chance.next()
+    return _version_7(time.time_ns() // 1_000_000, chance >> 84, chance & (1 << 62) - 1)
+
+
+def _version_7(milliseconds: int, before_variant: int, after_variant: int) -> UUID:
+    return _uuid(milliseconds << 80 | 0x7 << 76 | before_variant << 64 | 0b10 << 62 | after_variant)
 
 
 def _uuid(number: int) -> UUID:

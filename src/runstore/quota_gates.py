@@ -170,10 +170,8 @@ class QuotaGate:
     async def _reserve_async(self, conn: AsyncConnection[Any], data: NewReservation) -> Reservation:
         if not _commits_at_once(conn):
             return await reserve_usage(conn, data)
-        loop = asyncio.get_running_loop()
         turn = asyncio.Event()
-        # Whoever wakes it may be in another thread.
-        caller = _Caller(data, lambda: loop.call_soon_threadsafe(turn.set))
+        caller = _Caller(data, _waker(asyncio.get_running_loop(), turn))
         if not self._lead(caller):
             try:
                 await turn.wait()
@@ -238,6 +236,24 @@ class QuotaGate:
                 waiting.remove(caller)
         if caller.leads:
             self._hand_over([caller])
+
+
+def _waker(loop: asyncio.AbstractEventLoop, turn: asyncio.Event) -> Callable[[], object]:
+    def wake() -> None:
+        # From its own loop that is a matter of course, from another thread a system call.
+        if _running_loop() is loop:
+            turn.set()
+        else:
+            loop.call_soon_threadsafe(turn.set)
+
+    return wake
+
+
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
 
 
 def _commits_at_once(conn: Connection[Any] | AsyncConnection[Any]) -> bool:

@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runstore import InvalidPayload, new_child_id, new_run_id, run_of
+from runstore.ids import new_lone_id
 
 TICKS = 1 << 26
 IDS = st.uuids() | st.integers(0, 2**128 - 1).map(lambda number: UUID(int=number))
@@ -99,6 +100,21 @@ def test_threads_never_get_one_id_twice(clock: Callable[[int], int]) -> None:
         taken = list(pool.map(take, range(8)))
     assert all(ids == sorted(ids) for ids in taken)
     assert len({id for ids in taken for id in ids}) == 40_000
+
+
+# new_lone_id
+
+
+def test_an_id_without_a_run_is_a_version_7_uuid_of_its_time(clock: Callable[[int], int]) -> None:
+    now = clock(3)
+    ids = [new_lone_id() for _ in range(1000)]
+    assert {(id.version, id.variant, milliseconds(id)) for id in ids} == {(7, RFC_4122, now)}
+    random_bits = {(id.int >> 64 & 0xFFF, id.int & (1 << 62) - 1) for id in ids}
+    assert len(random_bits) == 1000
+    ones = [sum(high >> bit & 1 for high, _ in random_bits) for bit in range(12)]
+    ones += [sum(low >> bit & 1 for _, low in random_bits) for bit in range(62)]
+    # Of 1000 fair coins, fewer than 350 or more than 650 come up once in 10**20 times.
+    assert 350 < min(ones) <= max(ones) < 650
 
 
 # A process that forks, in a process of its own
