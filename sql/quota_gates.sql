@@ -47,10 +47,10 @@ asked AS MATERIALIZED (
         CASE WHEN quotas.hard THEN quotas.limit_amount END AS ceiling,
         smallest.amount
     FROM runstore.quotas
-    CROSS JOIN LATERAL (
+    INNER JOIN LATERAL (
         SELECT min((given.amounts ->> quotas.meter)::bigint) AS amount
         FROM given
-    ) AS smallest
+    ) AS smallest ON true
     WHERE quotas.tenant_id = coalesce(%(tenant_id)s::text, runstore.current_tenant_id())
         AND quotas.subject_id = %(subject_id)s
         AND smallest.amount IS NOT NULL

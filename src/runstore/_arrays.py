@@ -114,15 +114,13 @@ def _interval(value: timedelta) -> bytes:
     return _INTERVAL(16, value.seconds * 1_000_000 + value.microseconds, value.days, 0)
 
 
-_ELEMENTS: Final[dict[str, tuple[int, Callable[[Any], bytes]]]] = {
-    type: (adapters.types[type].oid, encode)
-    for type, encode in {
-        "uuid": _uuid,
-        "text": _text,
-        "jsonb": _jsonb,
-        "integer": _integer,
-        "bigint": _bigint,
-        "boolean": _boolean,
-        "interval": _interval,
-    }.items()
+_ENCODERS: Final[dict[str, Callable[[Any], bytes]]] = {
+    "uuid": _uuid,
+    "text": _text,
+    "jsonb": _jsonb,
+    "integer": _integer,
+    "bigint": _bigint,
+    "boolean": _boolean,
+    "interval": _interval,
 }
+_ELEMENTS: Final = {type: (adapters.types[type].oid, encode) for type, encode in _ENCODERS.items()}

@@ -84,8 +84,12 @@ def nullable(value: object, path: str) -> Json | None:
     """Encode a value as JSON; None is SQL's NULL."""
     if value is None:
         return None
+    return _EMPTY if _is_empty_object(value) else encode(value, path)
+
+
+def _is_empty_object(value: object) -> bool:
     # What most metadata is.
-    return _EMPTY if type(value) is dict and not value else encode(value, path)
+    return type(value) is dict and not value
 
 
 _EMPTY: Final = Json(b"{}")

@@ -65,7 +65,7 @@ def reserve_usages(data: Sequence[NewReservation]) -> Statement[list[Reservation
     given = {item.id: item for item in data}
 
     def read(rows: Rows) -> list[Reservation]:
-        return [held(given[id], hold) for id, *hold in rows]
+        return [held(given[row[0]], row[1:]) for row in rows]
 
     def refused(error: RunstoreError) -> Steps[list[Reservation]]:
         yield from pass_over_taken(error)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final, cast
 from uuid import UUID
 
 from pydantic import Field, JsonValue
@@ -137,14 +137,12 @@ def _is_pair(event: tuple[object, ...]) -> bool:
 
 
 def _made(event: object) -> NewRunEvent:
-    match event:
-        case NewRunEvent():
-            return event
-        case (name, payload) if isinstance(event, tuple):
-            return NewRunEvent.model_validate({"type": name, "payload": payload})
-        case _:
-            kinds = "a NewRunEvent or a pair of type and payload"
-            raise InvalidPayload("", f"must be {kinds}, not a {type(event).__name__}")
+    kind = type(event).__name__
+    if isinstance(event, NewRunEvent):
+        return event
+    if isinstance(event, tuple) and len(pair := cast("tuple[object, ...]", event)) == _FIELDS:
+        return NewRunEvent.model_validate({"type": pair[0], "payload": pair[1]})
+    raise InvalidPayload("", f"must be a NewRunEvent or a pair of type and payload, not a {kind}")
 
 
 def _own_type(name: str) -> str:
