@@ -13,6 +13,7 @@ from migrated_database import migrated_database
 from psycopg import sql
 
 from runstore import _sql
+from runstore._arrays import Array, elements_of
 from runstore._json import Json
 from runstore.testing import NamedQuery, Samples, find_queries
 from runstore.testing._calls import bound_statements
@@ -72,6 +73,8 @@ def _arguments(conn: psycopg.Connection[Any], values: list[tuple[str, Any]]) -> 
 
 
 def _literal(conn: psycopg.Connection[Any], value: Any) -> str:
+    if isinstance(value, Array):
+        value = elements_of(value)
     if isinstance(value, list):
         value = [_plain(item) for item in cast("list[Any]", value)]
     return sql.Literal(_plain(value)).as_string(conn).strip()

@@ -19,6 +19,8 @@ from psycopg import adapters
 from psycopg.adapt import Dumper
 from psycopg.pq import Format
 
+from ._json import nullable
+
 # What array_recv reads: the number of dimensions, whether any element is NULL, the type of the
 # elements; then of the one dimension its length and its first index; then every element after its
 # length, which is -1 for NULL.
@@ -31,6 +33,8 @@ _INTEGER: Final = Struct("!ii").pack
 _BIGINT: Final = Struct("!iq").pack
 _INTERVAL: Final = Struct("!iqii").pack
 """The length of an interval, its microseconds, its days and its months."""
+
+_JSONB: Final = adapters.types["jsonb"].oid
 
 _PLACEHOLDER: Final = re.compile(r"%\((\w+)\)b::(\w+)\[\]")
 
@@ -80,6 +84,15 @@ def element_of(array: Array) -> int:
     """Return the oid of the type of an array's elements."""
     element: int = _HEADER.unpack_from(array)[2]
     return element
+
+
+def elements_of(array: Array) -> list[Any]:
+    """Return an array's elements, documents encoded, for whoever shows what is sent."""
+    element = element_of(array)
+    loader = adapters.get_loader(adapters.types[element].array_oid, Format.BINARY)
+    assert loader
+    elements: list[Any] = loader(element).load(array)
+    return [nullable(one, "") for one in elements] if element == _JSONB else elements
 
 
 # Each encodes an element after its length.
