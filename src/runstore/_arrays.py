@@ -90,7 +90,8 @@ def elements_of(array: Array) -> list[Any]:
     """Return an array's elements, documents encoded, for whoever shows what is sent."""
     element = element_of(array)
     loader = adapters.get_loader(adapters.types[element].array_oid, Format.BINARY)
-    assert loader
+    if loader is None:
+        raise LookupError(element)
     elements: list[Any] = loader(element).load(array)
     return [nullable(one, "") for one in elements] if element == _JSONB else elements
 
