@@ -80,7 +80,7 @@ class NewRunEvent(Input):
                 and "payload" in data
                 and _is_key(data.get("type"))
             ):
-                _set(self, "__dict__", data)
+                _set(self, "__dict__", {"type": data["type"], "payload": data["payload"]})
                 _set(self, "__pydantic_fields_set__", _GIVEN)
                 _set(self, "__pydantic_extra__", None)
                 _set(self, "__pydantic_private__", None)
