@@ -120,7 +120,6 @@ from .reports import (
     update_report,
 )
 from .run_events import (
-    EventLike,
     EventPage,
     NewRunEvent,
     RunEvent,
@@ -216,7 +215,6 @@ __all__ = [
     "Created",
     "CtaEvent",
     "DeletedRun",
-    "EventLike",
     "EventPage",
     "EventWriter",
     "Finished",

@@ -16,7 +16,6 @@ from pydantic import JsonValue, field_validator
 from connections import Caller, Connect, wait_until_blocked
 from runstore import (
     Conflict,
-    EventLike,
     InvalidPayload,
     InvalidTransition,
     NewChatRun,
@@ -32,7 +31,7 @@ from runstore import (
     new_run_id,
     read_run_events,
 )
-from runstore.run_events import MAX_EVENTS
+from runstore.run_events import MAX_EVENTS, EventLike
 
 PAYLOADS: list[JsonValue] = [{"text": "a\r\n🦊"}, [1, 2.5, None], "text", 0, True, None, {}]
 

@@ -13,7 +13,6 @@ from pydantic import JsonValue
 
 from connections import Caller, Connect, wait_until_blocked
 from runstore import (
-    EventLike,
     InvalidPayload,
     InvalidTransition,
     NewChatRun,
@@ -28,6 +27,7 @@ from runstore import (
     new_run_id,
     read_run_events,
 )
+from runstore.run_events import EventLike
 
 PAYLOADS: list[JsonValue] = [{"text": "a\r\n🦊"}, [1, 2.5, None], "text", 0, True, None, {}]
 

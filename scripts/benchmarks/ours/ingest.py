@@ -10,7 +10,8 @@ import runstore
 from contestants import Sampler, Sizes, Work, sampler
 from payloads import events
 from preparation import new_invocation, new_run
-from runstore import EventLike, NewAgentStep, NewRunEvent
+from runstore import NewAgentStep, NewRunEvent
+from runstore.run_events import EventLike
 
 Make = Callable[[str, Any], EventLike]
 
