@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Coroutine, Generator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Generic, ParamSpec, Protocol, TypeVar, cast, overload
 
 import psycopg
@@ -18,6 +18,7 @@ from psycopg import AsyncConnection, Connection
 from psycopg.pq import TransactionStatus
 
 from ._cursors import keep, take, take_async
+from ._parameters import checked
 from ._sql import Sql
 from .errors import RunstoreError, translate
 
@@ -40,7 +41,7 @@ class Statement(Generic[R_co]):
     """
 
     sql: Sql
-    parameters: Mapping[str, Any]
+    parameters: Mapping[str, Any] = field(repr=False)
     read: Callable[[Rows], R_co]
     absent: Callable[[], Steps[R_co]] | None = None
     refused: Callable[[RunstoreError], Steps[R_co]] | None = None
@@ -83,7 +84,12 @@ class Operation(Function[P, R_co], Protocol[P, R_co]):
 
 
 def query(define: Callable[P, Statement[R]]) -> Query[P, R]:
-    """Make a function of a connection from the definition of one statement."""
+    """Make a function of a connection from the definition of one statement.
+
+    Its arguments are checked by the definition's annotations: `InvalidPayload` names the first one
+    that is something else.
+    """
+    define = checked(define)
 
     @functools.wraps(define)
     def call(
@@ -113,7 +119,11 @@ def reads(*row: Any) -> Callable[[DefinitionT], DefinitionT]:
 
 
 def operation(define: Callable[P, Steps[R]]) -> Operation[P, R]:
-    """Make a function of a connection from several statements, run in one transaction."""
+    """Make a function of a connection from several statements, run in one transaction.
+
+    Its arguments are checked like those of a `query`.
+    """
+    define = checked(define)
 
     @functools.wraps(define)
     def call(

@@ -22,6 +22,7 @@ from ._models import (
     Page,
     ParentsRunId,
     Row,
+    RunId,
     child_of_run,
 )
 from ._pages import page
@@ -172,7 +173,7 @@ def get_agent_invocation(invocation_id: UUID) -> Statement[AgentInvocation]:
 
 @query
 def list_agent_invocations(
-    run_id: UUID,
+    run_id: RunId,
     *,
     phase_result_id: UUID | None = None,
     cursor: str | None = None,

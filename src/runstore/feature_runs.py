@@ -8,8 +8,8 @@ from uuid import UUID
 from pydantic import JsonValue
 
 from . import _sql
-from ._json import check_text, nullable
-from ._models import Key
+from ._json import nullable
+from ._models import Key, RunId
 from ._query import Statement, Steps, query
 from ._statements import one, parameters_of
 from .errors import InvalidTransition, NotFound
@@ -51,18 +51,17 @@ def create_feature_run(data: NewFeatureRun) -> Statement[Run]:
 
 
 @query
-def update_feature_run_phase(run_id: UUID, phase: str) -> Statement[RunState]:
+def update_feature_run_phase(run_id: RunId, phase: Key) -> Statement[RunState]:
     """Move a running feature run to another phase and write its event `run.phase_changed`.
 
     Locks the run's head. Raises `NotFound` or `InvalidTransition`.
     """
-    check_text(phase, "phase")
     parameters = {"run_id": run_id, "phase": phase}
     return _change("update_feature_run_phase", run_id, parameters)
 
 
 @query
-def complete_feature_run(run_id: UUID, *, output: JsonValue = None) -> Statement[RunState]:
+def complete_feature_run(run_id: RunId, *, output: JsonValue = None) -> Statement[RunState]:
     """Complete a running feature run and write its event `run.completed`.
 
     Locks the run's head. Raises `NotFound` or `InvalidTransition`.
@@ -73,7 +72,7 @@ def complete_feature_run(run_id: UUID, *, output: JsonValue = None) -> Statement
 
 @query
 def fail_feature_run(
-    run_id: UUID, *, error: JsonValue = None, output: JsonValue = None
+    run_id: RunId, *, error: JsonValue = None, output: JsonValue = None
 ) -> Statement[RunState]:
     """Fail a running feature run and write its event `run.failed`; `error` says why.
 

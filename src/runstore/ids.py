@@ -83,6 +83,11 @@ def run_of(id: UUID) -> UUID:
     return UUID(int=_number(id) & _RUN_MASK)
 
 
+def is_run(id: UUID) -> bool:
+    """Say whether an id is a run's own."""
+    return not id.int & ~_RUN_MASK
+
+
 def _number(id: UUID) -> int:
     if not isinstance(id, UUID):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise InvalidPayload("id", f"must be a UUID, not {type(id).__name__}")

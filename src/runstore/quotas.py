@@ -103,7 +103,7 @@ def _set_quota(data: NewQuota) -> Statement[Quota | None]:
 
 @query
 def remove_quota(
-    subject_id: str, meter: str, period: Period, *, tenant_id: str | None = None
+    subject_id: Key, meter: Key, period: Period, *, tenant_id: Key | None = None
 ) -> Statement[Quota]:
     """Delete a quota with its counters, and return it. Raises `NotFound`.
 
@@ -122,8 +122,8 @@ def remove_quota(
 @query
 def list_quotas(
     *,
-    subject_id: str | None = None,
-    tenant_id: str | None = None,
+    subject_id: Key | None = None,
+    tenant_id: Key | None = None,
     cursor: str | None = None,
     page_size: int = 100,
 ) -> Statement[Page[Quota]]:

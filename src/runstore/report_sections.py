@@ -10,8 +10,7 @@ from uuid import UUID
 from pydantic import Field, JsonValue
 
 from . import _sql
-from ._json import check_text
-from ._models import Input, JsonArray, JsonObject, Key, Page, Row, Text
+from ._models import Amount, Input, JsonArray, JsonObject, Key, Page, Row, Text
 from ._pages import page
 from ._query import Statement, Steps, operation, query
 from ._statements import many, one, parameters_of
@@ -59,7 +58,7 @@ class SectionDraft(Input):
 
 @query
 def put_report_section(
-    report_id: UUID, data: SectionDraft, *, expected_version: int | None = None
+    report_id: UUID, data: SectionDraft, *, expected_version: Amount | None = None
 ) -> Statement[SectionState]:
     """Create or replace a section of a draft, by its slug.
 
@@ -109,7 +108,7 @@ def list_report_sections(
 
 
 @operation
-def order_report_sections(report_id: UUID, slugs: Sequence[str]) -> Steps[list[SectionState]]:
+def order_report_sections(report_id: UUID, slugs: Sequence[Key]) -> Steps[list[SectionState]]:
     """Set the order of a draft's sections: the named ones first, then the others as they stood.
 
     They are numbered from 1 and returned in their new order. Their versions stay: a move is no
@@ -117,8 +116,6 @@ def order_report_sections(report_id: UUID, slugs: Sequence[str]) -> Steps[list[S
     exist, `InvalidTransition` when the report is no draft.
     """
     slugs = list(slugs)
-    for index, slug in enumerate(slugs):
-        check_text(slug, f"slugs[{index}]")
     if len(set(slugs)) < len(slugs):
         raise InvalidPayload("slugs", "holds a slug twice")
     # A statement of its own: only one that starts under the lock sees the sections that others
@@ -134,14 +131,14 @@ def order_report_sections(report_id: UUID, slugs: Sequence[str]) -> Steps[list[S
 
 
 @query
-def _order_report_sections(report_id: UUID, slugs: list[str]) -> Statement[list[SectionState]]:
+def _order_report_sections(report_id: UUID, slugs: list[Key]) -> Statement[list[SectionState]]:
     parameters = {"run_id": run_of(report_id), "report_id": report_id, "slugs": slugs}
     return many(SectionState, _SQL["order_report_sections"], parameters, prepare=False)
 
 
 @query
 def remove_report_section(
-    report_id: UUID, slug: str, *, expected_version: int | None = None
+    report_id: UUID, slug: Key, *, expected_version: Amount | None = None
 ) -> Statement[SectionState]:
     """Take a section out of a draft; its text is gone.
 
@@ -149,7 +146,6 @@ def remove_report_section(
     the report. Raises `NotFound` when the report or the section does not exist,
     `InvalidTransition` when the report is no draft.
     """
-    check_text(slug, "slug")
 
     def refuse() -> Steps[NoReturn]:
         section = yield from _writable(report_id, slug, expected_version)

@@ -11,7 +11,7 @@ from pydantic import Field, JsonValue
 
 from . import _sql
 from ._json import Json as EncodedJson
-from ._models import Input, Json, Key, Row, RunStatus
+from ._models import Amount, Input, Json, Key, Row, RunId, RunStatus
 from ._query import Rows, Statement, Steps, query, reads
 from ._statements import get, maker, many, not_found
 from .errors import Conflict, InvalidPayload, InvalidTransition, RunstoreError, StaleWrite
@@ -94,10 +94,10 @@ def event_columns(events: Sequence[NewRunEvent], first: int = 0) -> dict[str, li
 @query
 @reads(UUID, int)
 def append_run_events(
-    run_id: UUID,
+    run_id: RunId,
     events: Sequence[NewRunEvent],
     *,
-    expected_seq: int | None = None,
+    expected_seq: Amount | None = None,
     append_id: UUID | None = None,
 ) -> Statement[int]:
     """Append 1 to 10,000 events to a run that has not ended, and return the last one's number.
@@ -161,7 +161,7 @@ def _unappended(
 
 @query
 def find_appended_events(
-    run_id: UUID, append_id: UUID, event_count: int
+    run_id: RunId, append_id: UUID, event_count: Amount
 ) -> Statement[list[RunEvent]]:
     """Return the events of an earlier append, by its id, at most so many; none: there was none."""
     parameters = {"run_id": run_id, "append_id": append_id, "event_count": event_count}
@@ -169,21 +169,21 @@ def find_appended_events(
 
 
 @query
-def get_run_head(run_id: UUID) -> Statement[RunHead]:
+def get_run_head(run_id: RunId) -> Statement[RunHead]:
     """Return how far a run's log goes and whether the run has ended. Raises `NotFound`."""
     return get(RunHead, _SQL["get_run_head"], "run", run_id, {"run_id": run_id})
 
 
 @query
 @reads(UUID, RunStatus, int, RunEvent | None)
-def read_run_events(run_id: UUID, *, after: int = 0, page_size: int = 500) -> Statement[EventPage]:
+def read_run_events(
+    run_id: RunId, *, after: Amount = 0, page_size: int = 500
+) -> Statement[EventPage]:
     """Return a page of a run's events, those numbered after `after`, in order.
 
     The events and the run's status are of one snapshot. A fork's page starts with the events
     that it shares. Raises `NotFound`.
     """
-    if after < 0:
-        raise InvalidPayload("after", "must be 0 or more")
     if not 1 <= page_size <= MAX_PAGE_SIZE:
         raise InvalidPayload("page_size", f"must be from 1 to {MAX_PAGE_SIZE}")
     make = maker(RunEvent)

@@ -6,7 +6,7 @@ from typing import ClassVar, Final
 from uuid import UUID
 
 from . import _sql
-from ._models import Key, Page
+from ._models import Amount, Key, Page, RunId
 from ._pages import page
 from ._query import Statement, Steps, query
 from ._statements import one, parameters_of
@@ -28,7 +28,7 @@ class NewRunFork(NewRun):
 
 
 @query
-def fork_run(run_id: UUID, at_seq: int, data: NewRunFork) -> Statement[Run]:
+def fork_run(run_id: RunId, at_seq: Amount, data: NewRunFork) -> Statement[Run]:
     """Create a run that goes on from an event of another one, and return it.
 
     The fork reads its origin's events up to `at_seq`, inclusive, and then its own, which go on
@@ -40,8 +40,6 @@ def fork_run(run_id: UUID, at_seq: int, data: NewRunFork) -> Statement[Run]:
     the origin does not exist, `InvalidPayload` when it has no event `at_seq`, `Conflict` as
     `create_run` does.
     """
-    if at_seq < 0:
-        raise InvalidPayload("at_seq", "must be 0 or more")
     parameters = parameters_of(data, NewRunFork) | {"run_id": run_id, "at_seq": at_seq}
     return one(
         Run, _SQL["fork_run"], parameters, absent=lambda: _existing_fork(run_id, at_seq, data)
@@ -61,7 +59,7 @@ def _existing_fork(run_id: UUID, at_seq: int, data: NewRunFork) -> Steps[Run]:
 
 @query
 def list_forks(
-    run_id: UUID, *, cursor: str | None = None, page_size: int = 100
+    run_id: RunId, *, cursor: str | None = None, page_size: int = 100
 ) -> Statement[Page[Run]]:
     """Return a page of a run's direct forks, oldest first."""
     return page(

@@ -12,7 +12,7 @@ import psycopg
 from psycopg import AsyncConnection, AsyncCursor, Connection, Cursor
 
 from . import _sql
-from ._models import Row
+from ._models import Amount, Row, RunId
 from ._query import Statement, Steps, query
 from ._statements import get, one
 from .errors import Conflict, InvalidPayload, InvalidTransition, StaleWrite, translate
@@ -45,7 +45,7 @@ class LogEnd(Row):
 
 
 @query
-def lock_run_head(run_id: UUID, expected_seq: int | None) -> Statement[LogEnd]:
+def lock_run_head(run_id: RunId, expected_seq: Amount | None) -> Statement[LogEnd]:
     """Lock a run's head until the transaction ends, and return where its log goes on.
 
     Raises `NotFound`, `InvalidTransition` when the run has ended, `StaleWrite` when its last
@@ -70,7 +70,7 @@ def _refuse(run_id: UUID, expected_seq: int | None) -> Steps[NoReturn]:
 
 
 @query
-def advance_run_head(run_id: UUID, last_seq: int) -> Statement[LogEnd]:
+def advance_run_head(run_id: RunId, last_seq: Amount) -> Statement[LogEnd]:
     """Say that a run's log goes up to this event. Raises `NotFound`.
 
     The caller has locked the head and written the events.

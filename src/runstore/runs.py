@@ -153,7 +153,7 @@ def create_run(data: NewChatRun) -> Statement[Run]:
 
 
 @query
-def find_created_run(data: NewRun, tenant_id: str | None) -> Statement[Run | None]:
+def find_created_run(data: NewRun, tenant_id: Key | None) -> Statement[Run | None]:
     """Return the run that stands in the way of creating this one, or None.
 
     The run that has its id, else the one that has its idempotency key, else the active
@@ -188,7 +188,7 @@ def existing_run(data: NewRun, kind: RunKind, tenant_id: str | None) -> Steps[Ru
 
 
 @query
-def get_run(run_id: UUID) -> Statement[Run]:
+def get_run(run_id: RunId) -> Statement[Run]:
     """Return a run. Raises `NotFound`."""
     return get(Run, _SQL["get_run"], _RUN, run_id, {"run_id": run_id})
 
@@ -196,13 +196,13 @@ def get_run(run_id: UUID) -> Statement[Run]:
 @query
 def list_runs(
     *,
-    tenant_id: str | None = None,
+    tenant_id: Key | None = None,
     kind: RunKind | None = None,
     status: RunStatus | None = None,
-    thread_id: str | None = None,
-    subject_id: str | None = None,
-    name: str | None = None,
-    parent_run_id: UUID | None = None,
+    thread_id: Key | None = None,
+    subject_id: Key | None = None,
+    name: Key | None = None,
+    parent_run_id: RunId | None = None,
     cursor: str | None = None,
     page_size: int = 100,
 ) -> Statement[Page[Run]]:
@@ -226,7 +226,7 @@ def list_runs(
 
 
 @query
-def start_run(run_id: UUID) -> Statement[RunState]:
+def start_run(run_id: RunId) -> Statement[RunState]:
     """Start a pending run and write its event `run.started`.
 
     Locks the run's head. Raises `NotFound` or `InvalidTransition`.
@@ -236,7 +236,7 @@ def start_run(run_id: UUID) -> Statement[RunState]:
 
 @query
 def complete_run(
-    run_id: UUID, *, output: JsonValue = None, events: Sequence[NewRunEvent] = ()
+    run_id: RunId, *, output: JsonValue = None, events: Sequence[NewRunEvent] = ()
 ) -> Statement[RunState]:
     """Complete a run, of either kind, together with its last events.
 
@@ -248,7 +248,7 @@ def complete_run(
 
 @query
 def fail_run(
-    run_id: UUID,
+    run_id: RunId,
     *,
     error: JsonValue,
     output: JsonValue = None,
@@ -266,7 +266,7 @@ def fail_run(
 
 @query
 def cancel_run(
-    run_id: UUID, *, error: JsonValue = None, events: Sequence[NewRunEvent] = ()
+    run_id: RunId, *, error: JsonValue = None, events: Sequence[NewRunEvent] = ()
 ) -> Statement[RunState]:
     """Cancel a run, of either kind, together with its last events; `error` says why.
 
@@ -289,7 +289,7 @@ def _change(
 
 
 @query
-def request_cancel(run_id: UUID) -> Statement[RunState]:
+def request_cancel(run_id: RunId) -> Statement[RunState]:
     """Ask a run to stop and write its event `run.cancel_requested`; the run decides when it does.
 
     `get_run` and `heartbeat_run` show the request. Asking again changes nothing and succeeds.
@@ -318,7 +318,7 @@ def _requested(run_id: UUID) -> Steps[RunState]:
 
 
 @query
-def heartbeat_run(run_id: UUID) -> Statement[Heartbeat]:
+def heartbeat_run(run_id: RunId) -> Statement[Heartbeat]:
     """Record that a run's worker is alive, and return whether the run was asked to stop.
 
     Raises `NotFound`, or `InvalidTransition` when the run has ended: its worker should stop.
@@ -332,7 +332,7 @@ def heartbeat_run(run_id: UUID) -> Statement[Heartbeat]:
 def list_stalled_runs(
     *,
     silent_for: timedelta,
-    tenant_id: str | None = None,
+    tenant_id: Key | None = None,
     cursor: str | None = None,
     page_size: int = 100,
 ) -> Statement[Page[StalledRun]]:
@@ -352,7 +352,7 @@ def list_stalled_runs(
 
 
 @query
-def delete_run(run_id: UUID) -> Statement[DeletedRun]:
+def delete_run(run_id: RunId) -> Statement[DeletedRun]:
     """Delete a run that has ended, with all that hangs off it. Nothing of it is left.
 
     Raises `NotFound`, `InvalidTransition` when the run is active, `Conflict` when a fork

@@ -71,7 +71,7 @@ def create_snapshot_record(data: NewSnapshot) -> Statement[Snapshot]:
 
 
 @query
-def get_snapshot(run_id: UUID, snapshot_id: str) -> Statement[Snapshot]:
+def get_snapshot(run_id: RunId, snapshot_id: Key) -> Statement[Snapshot]:
     """Return a snapshot of a run. Raises `NotFound`."""
     parameters = {"run_id": run_id, "snapshot_id": snapshot_id}
     return get(Snapshot, _SQL["get_snapshot"], _SNAPSHOT, snapshot_id, parameters)
@@ -79,7 +79,11 @@ def get_snapshot(run_id: UUID, snapshot_id: str) -> Statement[Snapshot]:
 
 @query
 def list_snapshots(
-    run_id: UUID, *, sandbox_id: str | None = None, cursor: str | None = None, page_size: int = 1000
+    run_id: RunId,
+    *,
+    sandbox_id: Key | None = None,
+    cursor: str | None = None,
+    page_size: int = 1000,
 ) -> Statement[Page[Snapshot]]:
     """Return a page of a run's snapshots, or of one of its sandboxes', oldest first."""
     return page(

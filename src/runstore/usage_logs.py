@@ -10,7 +10,7 @@ from uuid import UUID
 from pydantic import Field, JsonValue
 
 from . import _sql
-from ._models import Page, Row
+from ._models import Key, Moment, Page, Row
 from ._pages import page
 from ._query import Rows, Statement, Steps, query
 from ._statements import maker, many, parameters_of, refuse_differences
@@ -172,12 +172,12 @@ def find_usage_logs(id: UUID) -> Statement[list[UsageLog]]:
 
 @query
 def list_usage_logs(
-    subject_id: str,
+    subject_id: Key,
     *,
-    since: datetime | None = None,
-    until: datetime | None = None,
-    meter: str | None = None,
-    tenant_id: str | None = None,
+    since: Moment | None = None,
+    until: Moment | None = None,
+    meter: Key | None = None,
+    tenant_id: Key | None = None,
     cursor: str | None = None,
     page_size: int = 1000,
 ) -> Statement[Page[UsageLog]]:
@@ -203,13 +203,13 @@ def list_usage_logs(
 
 @query
 def summarize_usage(
-    subject_id: str,
+    subject_id: Key,
     *,
-    since: datetime,
-    until: datetime,
+    since: Moment,
+    until: Moment,
     by: Collection[Grouping] = ("model", "day"),
-    timezone: str = "UTC",
-    tenant_id: str | None = None,
+    timezone: Key = "UTC",
+    tenant_id: Key | None = None,
 ) -> Statement[list[UsageSummary]]:
     """Add up what a subject used from `since` on and before `until`, by meter and by `by`.
 
