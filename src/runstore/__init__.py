@@ -76,6 +76,7 @@ from .memory_records import (
     get_memory_record,
     get_memory_records,
 )
+from .payloads import payload_rules, set_payload_rules
 from .phase_results import (
     NewPhaseResult,
     PhaseResult,
@@ -366,6 +367,7 @@ __all__ = [
     "open_pool_async",
     "order_report_sections",
     "pass_phase_result",
+    "payload_rules",
     "pipeline",
     "price_usage",
     "publish_report",
@@ -384,6 +386,7 @@ __all__ = [
     "revert_branch_section",
     "revise_report",
     "run_of",
+    "set_payload_rules",
     "set_price",
     "set_quota",
     "settle_usage",

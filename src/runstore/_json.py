@@ -104,10 +104,16 @@ def _hides_a_number(value: object) -> bool:
     if b"NaN" not in told and b"Infinity" not in told:
         return False
     # Or they are words of a text.
-    try:
-        check(value, "")
-    except InvalidPayload:
-        return True
+    return _holds_no_number(value)
+
+
+def _holds_no_number(value: object) -> bool:
+    if isinstance(value, float):
+        return not math.isfinite(value)
+    if isinstance(value, Mapping):
+        return any(map(_holds_no_number, cast("Mapping[object, object]", value).values()))
+    if isinstance(value, list | tuple):
+        return any(map(_holds_no_number, cast("Sequence[object]", value)))
     return False
 
 
@@ -190,6 +196,26 @@ def storable(value: str) -> str:
 
 def _sanitized(value: object, path: str, depth: int = 0) -> object:
     """Replace what cannot be stored, and leave what is wrong in another way to `check`."""
+    if depth < MAX_DEPTH and isinstance(value, list | tuple):
+        return [
+            _sanitized(item, path + step(index), depth + 1)
+            for index, item in enumerate(cast("Sequence[object]", value))
+        ]
+    if depth < MAX_DEPTH and isinstance(value, Mapping):
+        document = cast("Mapping[object, object]", value)
+        sanitized = {
+            _sanitized_scalar(_text_key(key, path)): _sanitized(
+                item, path + step(key, number), depth + 1
+            )
+            for number, (key, item) in enumerate(document.items())
+        }
+        if len(sanitized) < len(document):
+            raise InvalidPayload(path, "has two keys that become one when they are sanitized")
+        return sanitized
+    return _sanitized_scalar(value)
+
+
+def _sanitized_scalar(value: object) -> object:
     if isinstance(value, str):
         return storable(value) if unstorable(value) else value
     if isinstance(value, float):
@@ -197,24 +223,6 @@ def _sanitized(value: object, path: str, depth: int = 0) -> object:
     if isinstance(value, int):
         # Not str(value), which refuses a number of very many digits.
         return value if _fits(value) else format(Decimal(value), "f")
-    if depth == MAX_DEPTH:
-        return value
-    if isinstance(value, list | tuple):
-        return [
-            _sanitized(item, path + step(index), depth + 1)
-            for index, item in enumerate(cast("Sequence[object]", value))
-        ]
-    if isinstance(value, Mapping):
-        items = enumerate(cast("Mapping[object, object]", value).items())
-        sanitized = {
-            _sanitized(_text_key(key, path), path): _sanitized(
-                item, path + step(key, number), depth + 1
-            )
-            for number, (key, item) in items
-        }
-        if len(sanitized) < len(value):
-            raise InvalidPayload(path, "has two keys that become one when they are sanitized")
-        return sanitized
     return value
 
 

@@ -6,7 +6,7 @@ from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import Annotated, Any, ClassVar, Final, Generic, Literal, Self, TypeVar
+from typing import Annotated, Any, ClassVar, Final, Generic, Literal, Self, TypeVar, cast
 from uuid import UUID
 
 import orjson
@@ -61,7 +61,8 @@ class _Reticent(BaseModel):
             if isinstance(value, str):
                 shown = name in _NAMES
             elif isinstance(value, list):
-                shown = all(isinstance(item, _Reticent) for item in value)
+                items = cast("list[object]", value)
+                shown = all(isinstance(item, _Reticent) for item in items)
             else:
                 shown = isinstance(value, (*_SHOWN, _Reticent))
             if shown:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import collections.abc
 import functools
 import inspect
 import types
 import typing
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any, Final, ParamSpec, TypeVar, cast, get_args, get_origin
 
 from pydantic import ConfigDict, JsonValue, TypeAdapter, ValidationError
@@ -40,17 +39,18 @@ def checked(define: Callable[P, R]) -> Callable[P, R]:
         if len(args) > len(positional):
             # Python has an error of its own for that.
             return define(*args, **kwargs)
-        name = ""
         values: Any = []
+        at = ""
         try:
             for value, (name, check) in zip(args, positional, strict=False):
+                at = name
                 values.append(value if check is None else check(value))
             for name, value in kwargs.items():
-                check = by_name.get(name)
-                if check is not None:
+                at = name
+                if (check := by_name.get(name)) is not None:
                     kwargs[name] = check(value)
         except ValidationError as error:
-            raise refusal(error, name) from None
+            raise refusal(error, at) from None
         return define(*values, **kwargs)
 
     return call
@@ -83,9 +83,11 @@ def _check(define: Any, name: str) -> _Check | None:
         # A name that only its author's type checker can see.
         return None
     hint = hints.get(name, Any)
-    if any(_is_encoded_later(part) for part in _parts(hint)):
-        is_list = get_origin(hint) is collections.abc.Sequence
-        return functools.partial(_sequence, name) if is_list else None
+    is_later = any(_is_encoded_later(part) for part in _parts(hint))
+    if get_origin(hint) is Collection or (is_later and get_origin(hint) is Sequence):
+        return functools.partial(_several, name, get_origin(hint))
+    if is_later:
+        return None
     try:
         return TypeAdapter[Any](hint, config=_STRICT).validator.validate_python
     except PydanticUserError:
@@ -103,7 +105,7 @@ def _is_encoded_later(hint: Any) -> bool:
     return is_input or hint is Any or hint is object or hint is JsonValue
 
 
-def _sequence(name: str, value: Any) -> Any:
-    if isinstance(value, collections.abc.Sequence) and not isinstance(value, str | bytes):
-        return cast("Any", value)
+def _several(name: str, kind: type[Any], value: Any) -> Any:
+    if isinstance(value, kind) and not isinstance(value, str | bytes):
+        return value
     raise InvalidPayload(name, f"must be a list, not a {type(value).__name__}")

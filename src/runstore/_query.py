@@ -152,7 +152,7 @@ def _send(conn: Connection[Any], statement: Statement[Any]) -> Rows:
         cursor.execute(sql, statement.parameters, prepare=statement.prepare, binary=True)
         rows = cursor.fetchall()
     except (psycopg.Error, UnicodeEncodeError) as error:
-        raise translate(error) or error from None
+        raise translate(error) from None
     keep(conn, sql, cursor)
     return rows
 
@@ -164,7 +164,7 @@ async def _send_async(conn: AsyncConnection[Any], statement: Statement[Any]) -> 
         await cursor.execute(sql, statement.parameters, prepare=statement.prepare, binary=True)
         rows = await cursor.fetchall()
     except (psycopg.Error, UnicodeEncodeError) as error:
-        raise translate(error) or error from None
+        raise translate(error) from None
     keep(conn, sql, cursor)
     return rows
 

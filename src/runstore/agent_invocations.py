@@ -29,7 +29,7 @@ from ._pages import page
 from ._query import Statement, query
 from ._statements import create, get, parameters_of, transition
 from .errors import InvalidPayload
-from .ids import run_of
+from .ids import of_run, run_of
 
 _SQL: Final = _sql.load("agent_invocations")
 _INVOCATION: Final = "agent invocation"
@@ -183,7 +183,10 @@ def list_agent_invocations(
     return page(
         AgentInvocation,
         _SQL["list_agent_invocations"],
-        {"run_id": run_id, "phase_result_id": phase_result_id},
+        {
+            "run_id": run_id,
+            "phase_result_id": of_run(run_id, phase_result_id, "phase_result_id"),
+        },
         key={"after_created_at": "created_at", "after_id": "id"},
         cursor=cursor,
         page_size=page_size,

@@ -115,7 +115,7 @@ def price_usage(
     own are taken out of it, and those that have none are in it and cost 0 themselves. It is the
     same for `output_tokens` and reasoning. The costs of all meters add up to the whole cost.
     """
-    data = _Priced(provider=provider, model=model, amounts=amounts)
+    data = _Priced(provider=provider, model=model, amounts=dict(amounts))
     parameters: dict[str, Any] = {
         "provider": data.provider,
         "model": data.model,

@@ -19,6 +19,8 @@ from .errors import Conflict, InvalidPayload, InvalidTransition, RunstoreError, 
 _SQL: Final = _sql.load("run_events")
 
 MAX_EVENTS: Final = 10_000
+# A message of PostgreSQL's protocol has 1 GiB at most, and the server needs room for it.
+MAX_EVENTS_BYTES: Final = 256 << 20
 MAX_PAGE_SIZE: Final = 10_000
 
 _NULL: Final = EncodedJson(b"null")
@@ -77,6 +79,7 @@ def event_columns(events: Sequence[NewRunEvent], first: int = 0) -> dict[str, li
     """
     if len(events) > MAX_EVENTS:
         raise InvalidPayload("events", f"are more than {MAX_EVENTS}")
+    payloads: list[EncodedJson] = []
     for index, event in enumerate(events, first):
         if not isinstance(event, NewRunEvent):  # pyright: ignore[reportUnnecessaryIsInstance]
             reason = f"must be a NewRunEvent, not a {type(event).__name__}"
@@ -85,10 +88,13 @@ def event_columns(events: Sequence[NewRunEvent], first: int = 0) -> dict[str, li
             raise InvalidPayload(
                 f"events[{index}].type", "starts with run., which is the library's"
             )
-    return {
-        "types": [event.type for event in events],
-        "payloads": [event.encoded["payload"] or _NULL for event in events],
-    }
+        try:
+            payloads.append(event.encoded["payload"] or _NULL)
+        except InvalidPayload as error:
+            raise InvalidPayload(f"events[{index}].{error.path}", error.reason) from None
+    if sum(map(len, payloads)) > MAX_EVENTS_BYTES:
+        raise InvalidPayload("events", f"are larger than {MAX_EVENTS_BYTES} bytes of JSON together")
+    return {"types": [event.type for event in events], "payloads": payloads}
 
 
 @query

@@ -132,7 +132,7 @@ def _import(
                 for block in rows:
                     copy.write(block)
         except psycopg.Error as error:
-            raise translate(error) or error from None
+            raise translate(error) from None
         return advance_run_head(conn, run_id, rows.last_seq).last_seq
 
 
@@ -149,7 +149,7 @@ async def _import_async(
                 for block in rows:
                     await copy.write(block)
         except psycopg.Error as error:
-            raise translate(error) or error from None
+            raise translate(error) from None
         return (await advance_run_head(conn, run_id, rows.last_seq)).last_seq
 
 

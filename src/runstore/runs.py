@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Any, ClassVar, Final, Self
+from typing import Annotated, Any, ClassVar, Final, Self
 from uuid import UUID
 
 from pydantic import Field, JsonValue, model_validator
@@ -22,6 +22,10 @@ from .run_events import NewRunEvent, event_columns, get_run_head
 _SQL: Final = _sql.load("runs")
 _RUN: Final = "run"
 _EXCLUSIVE: Final = "runs_tenant_id_thread_id_key"
+
+
+Silence = Annotated[timedelta, Field(ge=timedelta(), le=timedelta(days=366))]
+"""For how long nothing was heard."""
 
 
 class Run(Row):
@@ -331,7 +335,7 @@ def heartbeat_run(run_id: RunId) -> Statement[Heartbeat]:
 @query
 def list_stalled_runs(
     *,
-    silent_for: timedelta,
+    silent_for: Silence,
     tenant_id: Key | None = None,
     cursor: str | None = None,
     page_size: int = 100,

@@ -29,7 +29,7 @@ from ._models import (
 from ._pages import page
 from ._query import Statement, Steps, query
 from ._statements import create, create_many, get, maker, many, transition
-from .ids import run_of
+from .ids import of_run, run_of
 from .runs import get_run
 
 _SQL: Final = _sql.load("tool_calls")
@@ -146,7 +146,7 @@ def list_tool_calls(
     return page(
         ToolCall,
         _SQL["list_tool_calls"],
-        {"run_id": run_id, "invocation_id": invocation_id},
+        {"run_id": run_id, "invocation_id": of_run(run_id, invocation_id, "invocation_id")},
         key={"after_created_at": "created_at", "after_id": "id"},
         cursor=cursor,
         page_size=page_size,

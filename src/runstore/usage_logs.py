@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import replace
 from datetime import datetime
-from typing import Any, ClassVar, Final, Literal, get_args
+from typing import Any, ClassVar, Final, Literal, NoReturn, get_args
 from uuid import UUID
 
 from pydantic import Field, JsonValue
@@ -16,6 +17,7 @@ from ._query import Rows, Statement, Steps, query
 from ._statements import maker, many, parameters_of, refuse_differences
 from ._usage import Costs, NewUsageInput, SignedAmounts
 from .errors import Conflict, InvalidPayload, RunstoreError
+from .quotas import of_timezone
 from .usage_counters import until_decided
 
 _SQL: Final = _sql.load("usage_logs")
@@ -23,6 +25,7 @@ _USAGE: Final = "usage"
 _KEY: Final = "usage_logs_pkey"
 
 Grouping = Literal["provider", "model", "run", "hour", "day", "week", "month"]
+_GROUPINGS: Final = get_args(Grouping)
 _PERIODS: Final = ("hour", "day", "week", "month")
 
 
@@ -216,10 +219,9 @@ def summarize_usage(
     At most one of hour, day, week and month, which begin in `timezone`. Ordered by that, then by
     meter. It is computed from the log, of which it reads nothing but an index.
     """
-    unknown = set(by) - set(get_args(Grouping))
     periods = [grouping for grouping in by if grouping in _PERIODS]
-    if unknown or len(periods) > 1:
-        raise InvalidPayload("by", f"must be of {', '.join(get_args(Grouping))}, and one period")
+    if len(periods) > 1 or any(grouping not in _GROUPINGS for grouping in by):
+        raise InvalidPayload("by", f"must be of {', '.join(_GROUPINGS)}, and one period")
     parameters: dict[str, Any] = {
         "tenant_id": tenant_id,
         "subject_id": subject_id,
@@ -231,4 +233,10 @@ def summarize_usage(
         "by_run": "run" in by,
         "by_period": periods[0] if periods else None,
     }
-    return many(UsageSummary, _SQL["summarize_usage"], parameters, prepare=False)
+
+    def refused(error: RunstoreError) -> Steps[NoReturn]:
+        yield from ()
+        raise of_timezone(error) if isinstance(error, InvalidPayload) else error
+
+    summaries = many(UsageSummary, _SQL["summarize_usage"], parameters, prepare=False)
+    return replace(summaries, refused=refused)

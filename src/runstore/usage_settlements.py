@@ -63,8 +63,8 @@ def settle_usage(
     released. Locks the reservation, then the counters, in the order of their key.
     """
     data = _Settlement(
-        amounts=amounts,
-        costs={} if costs is None else costs,
+        amounts=dict(amounts),
+        costs=dict(costs or {}),
         provider=provider,
         model=model,
         invocation_id=invocation_id,
