@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import Final, cast
 
@@ -18,6 +18,9 @@ from .payloads import current_rules
 
 # How many arrays and objects may stand in each other. orjson writes no more.
 MAX_DEPTH: Final = 254
+
+# A message of PostgreSQL's protocol has less than 1 GiB, and who reads it needs several times that.
+MAX_TOGETHER: Final = 256 << 20
 
 # A NUL as JSON writes it. An even number of backslashes before it is text that spells a NUL.
 _NUL: Final = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
@@ -79,6 +82,12 @@ def encode(value: object, path: str) -> Json:
 def nullable(value: object, path: str) -> Json | None:
     """Encode a value as JSON; None is SQL's NULL."""
     return None if value is None else encode(value, path)
+
+
+def refuse_too_much(documents: Iterable[Json | None], path: str) -> None:
+    """Raise `InvalidPayload` for documents that are too much for one statement."""
+    if sum(len(document) for document in documents if document) > MAX_TOGETHER:
+        raise InvalidPayload(path, f"are larger than {MAX_TOGETHER} bytes of JSON together")
 
 
 _STRICT: Final = orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME

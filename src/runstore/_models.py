@@ -302,7 +302,11 @@ class Input(_Reticent):
 
     def _encode(self) -> dict[str, EncodedJson | None]:
         values = self.__dict__
-        return {name: nullable(values[name], name) for name in self.json_fields}
+        encoded = {name: nullable(values[name], name) for name in self.json_fields}
+        if current_rules().sanitize:
+            # What it says of itself is what it sends.
+            values |= {name: orjson.loads(json) for name, json in encoded.items() if json}
+        return encoded
 
     @property
     def encoded(self) -> dict[str, EncodedJson | None]:

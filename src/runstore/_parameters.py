@@ -6,7 +6,7 @@ import functools
 import inspect
 import types
 import typing
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import Any, Final, ParamSpec, TypeVar, cast, get_args, get_origin
 
 from pydantic import ConfigDict, JsonValue, TypeAdapter, ValidationError
@@ -28,8 +28,8 @@ _STRICT: Final = ConfigDict(strict=True, hide_input_in_errors=True)
 def checked(define: Callable[P, R]) -> Callable[P, R]:
     """Refuse an argument that is not what its annotation says, by `InvalidPayload`.
 
-    Its path starts with the parameter's name. `Input`s and JSON are left to who encodes them, and
-    a parameter whose annotation says nothing that can be checked is taken as it is.
+    Its path starts with the parameter's name. JSON and what lists hold is left to who encodes it,
+    and a parameter whose annotation says nothing that can be checked is taken as it is.
     """
     checks = functools.cache(lambda: _checks(define))
 
@@ -83,9 +83,12 @@ def _check(define: Any, name: str) -> _Check | None:
         # A name that only its author's type checker can see.
         return None
     hint = hints.get(name, Any)
+    origin = get_origin(hint)
     is_later = any(_is_encoded_later(part) for part in _parts(hint))
-    if get_origin(hint) is Collection or (is_later and get_origin(hint) is Sequence):
-        return functools.partial(_several, name, get_origin(hint))
+    if origin is Collection or (is_later and origin in (Sequence, Iterable)):
+        return functools.partial(_several, name, origin)
+    if _is_input(hint):
+        return functools.partial(_instance, name, hint)
     if is_later:
         return None
     try:
@@ -101,8 +104,17 @@ def _parts(hint: Any) -> Iterator[Any]:
 
 
 def _is_encoded_later(hint: Any) -> bool:
-    is_input = isinstance(hint, type) and issubclass(hint, Input)
-    return is_input or hint is Any or hint is object or hint is JsonValue
+    return _is_input(hint) or hint is Any or hint is object or hint is JsonValue
+
+
+def _is_input(hint: Any) -> bool:
+    return isinstance(hint, type) and issubclass(hint, Input)
+
+
+def _instance(name: str, model: type[Input], value: Any) -> Any:
+    if isinstance(value, model):
+        return value
+    raise InvalidPayload(name, f"must be a {model.__name__}, not a {type(value).__name__}")
 
 
 def _several(name: str, kind: type[Any], value: Any) -> Any:

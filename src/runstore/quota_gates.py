@@ -19,6 +19,7 @@ from psycopg import AsyncConnection, Connection
 from psycopg.pq import TransactionStatus
 
 from . import _sql
+from ._parameters import checked
 from ._query import Rows, Statement, Steps, drive, drive_async, query
 from ._statements import maker, parameters_of
 from .errors import InvalidPayload, RunstoreError
@@ -94,6 +95,7 @@ class QuotaGate:
     others wait for must commit at once.
     """
 
+    @checked
     def __init__(self, *, max_batch: int = 64) -> None:
         if not 1 <= max_batch <= MAX_BATCH:
             raise InvalidPayload("max_batch", f"must be from 1 to {MAX_BATCH}")

@@ -11,6 +11,7 @@ from pydantic import Field, JsonValue
 
 from . import _sql
 from ._json import Json as EncodedJson
+from ._json import refuse_too_much
 from ._models import Amount, Input, Json, Key, Row, RunId, RunStatus
 from ._query import Rows, Statement, Steps, query, reads
 from ._statements import get, maker, many, not_found
@@ -19,8 +20,6 @@ from .errors import Conflict, InvalidPayload, InvalidTransition, RunstoreError, 
 _SQL: Final = _sql.load("run_events")
 
 MAX_EVENTS: Final = 10_000
-# A message of PostgreSQL's protocol has 1 GiB at most, and the server needs room for it.
-MAX_EVENTS_BYTES: Final = 256 << 20
 MAX_PAGE_SIZE: Final = 10_000
 
 _NULL: Final = EncodedJson(b"null")
@@ -92,8 +91,7 @@ def event_columns(events: Sequence[NewRunEvent], first: int = 0) -> dict[str, li
             payloads.append(event.encoded["payload"] or _NULL)
         except InvalidPayload as error:
             raise InvalidPayload(f"events[{index}].{error.path}", error.reason) from None
-    if sum(map(len, payloads)) > MAX_EVENTS_BYTES:
-        raise InvalidPayload("events", f"are larger than {MAX_EVENTS_BYTES} bytes of JSON together")
+    refuse_too_much(payloads, "events")
     return {"types": [event.type for event in events], "payloads": payloads}
 
 

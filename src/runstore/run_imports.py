@@ -13,6 +13,7 @@ from psycopg import AsyncConnection, AsyncCursor, Connection, Cursor
 
 from . import _sql
 from ._models import Amount, Row, RunId
+from ._parameters import checked
 from ._query import Statement, Steps, query
 from ._statements import get, one
 from .errors import Conflict, InvalidPayload, InvalidTransition, StaleWrite, translate
@@ -95,9 +96,10 @@ def import_run_events(
     *,
     expected_seq: int | None = None,
 ) -> Coroutine[Any, Any, int]: ...
+@checked
 def import_run_events(
     conn: Connection[Any] | AsyncConnection[Any],
-    run_id: UUID,
+    run_id: RunId,
     events: Iterable[NewRunEvent],
     *,
     expected_seq: int | None = None,
