@@ -48,7 +48,7 @@ class NewPrice(Input):
     """What is counted."""
     valid_from: Moment
     """From when on the price holds, until the meter's next one."""
-    price: Annotated[Decimal, Field(ge=0, lt=Decimal(10) ** 15)]
+    price: Annotated[Decimal, Field(ge=0, lt=Decimal(10) ** 15, max_digits=100)]
     """What one unit costs in 1e-9 USD: 3 USD for a million tokens is 3000."""
 
 

@@ -122,9 +122,11 @@ class NewRun(Input):
     """A JSON object for what the application adds."""
 
     @model_validator(mode="after")
-    def _exclusive_in_thread(self) -> Self:
+    def _fields_fit(self) -> Self:
         if self.exclusive and self.thread_id is None:
             raise InvalidPayload("exclusive", "needs a thread_id")
+        if self.parent_run_id == self.id:
+            raise InvalidPayload("parent_run_id", "is the run's own id")
         return self
 
 

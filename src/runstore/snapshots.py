@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import ClassVar, Final
+from typing import ClassVar, Final, Self
 from uuid import UUID
 
-from pydantic import Field, JsonValue
+from pydantic import Field, JsonValue, model_validator
 
 from . import _sql
 from ._models import Amount, Input, JsonObject, Key, Page, Row, RunId
 from ._pages import page
 from ._query import Statement, query
 from ._statements import get, one, parameters_of, same
+from .errors import InvalidPayload
 
 _SQL: Final = _sql.load("snapshots")
 _SNAPSHOT: Final = "snapshot"
@@ -51,6 +52,12 @@ class NewSnapshot(Input):
     """Its size in bytes; None: not reported."""
     metadata: JsonObject = Field(default_factory=dict)
     """A JSON object for what the application adds."""
+
+    @model_validator(mode="after")
+    def _not_its_own_parent(self) -> Self:
+        if self.parent_snapshot_id == self.id:
+            raise InvalidPayload("parent_snapshot_id", "is the snapshot's own id")
+        return self
 
 
 @query
