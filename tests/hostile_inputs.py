@@ -276,7 +276,7 @@ def _count(call: Caller, target: Target) -> int:
     rows: Any = target.rows or f"SELECT FROM runstore.{target.name}"
     count: Any = f"SELECT count(*) FROM ({rows}) AS made"
     [[made]] = call.execute(count)
-    return made
+    return int(made)
 
 
 def _append(call: Caller, family: Family, data: NewRunEvent) -> int:

@@ -97,7 +97,7 @@ DOCUMENTS: st.SearchStrategy[Any] = st.one_of(
 )
 
 # The largest that are taken, and the smallest that are not.
-LARGE = {
+LARGE: dict[str, list[Any]] = {
     "document": [["x" * (MAX_BYTES - 4)], ["x" * (MAX_BYTES - 3)]],
     "text": ["漢" * (MAX_BYTES // 3), "x" * MAX_BYTES, "x" * (MAX_BYTES + 1)],
 }
@@ -137,8 +137,6 @@ JUNK: st.SearchStrategy[Any] = st.sampled_from([None, "", 5, b"x", [], {}, 2.5, 
 def hostile(annotation: Any) -> st.SearchStrategy[Any]:
     """Return values for a field of this type, many of which are of it."""
     origin, parts = get_origin(annotation), get_args(annotation)
-    if annotation is JsonValue:
-        return seldom(DOCUMENTS, LARGE["document"])
     if JsonValue in parts:
         several = st.lists(DOCUMENTS, max_size=3)
         named = st.dictionaries(KEYS, DOCUMENTS, max_size=3)
@@ -150,12 +148,12 @@ def hostile(annotation: Any) -> st.SearchStrategy[Any]:
     if origin is dict:
         meters = st.sampled_from(["tokens", "input_tokens", "cache_read_tokens", "cost_nanousd"])
         return st.dictionaries(meters | KEYS, WHOLES | st.integers(0, 10**6), max_size=3)
-    if annotation is str:
-        return seldom(TEXTS, LARGE["text"])
-    return _SCALARS.get(annotation, JUNK)
+    return _KNOWN.get(annotation, JUNK)
 
 
-_SCALARS: dict[Any, st.SearchStrategy[Any]] = {
+_KNOWN: dict[Any, st.SearchStrategy[Any]] = {
+    JsonValue: seldom(DOCUMENTS, LARGE["document"]),
+    str: seldom(TEXTS, LARGE["text"]),
     type(None): st.none(),
     int: WHOLES | st.integers(0, 1000),
     bool: st.booleans() | st.sampled_from(["yes", 2, None]),

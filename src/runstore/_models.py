@@ -305,7 +305,7 @@ class Input(_Reticent):
         encoded = {name: nullable(values[name], name) for name in self.json_fields}
         if current_rules().sanitize:
             # What it says of itself is what it sends.
-            values |= {name: orjson.loads(json) for name, json in encoded.items() if json}
+            values |= {name: orjson.loads(bytes(json)) for name, json in encoded.items() if json}
         return encoded
 
     @property
