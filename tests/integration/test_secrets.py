@@ -260,6 +260,7 @@ TRIGGERS = {
 }
 
 
+@pytest.mark.owner
 @pytest.mark.parametrize(("body", "expected"), TRIGGERS.items())
 def test_an_error_without_a_name_tells_no_payload(
     call: Caller, body: str, expected: type[Exception]
@@ -278,6 +279,7 @@ def test_an_error_without_a_name_tells_no_payload(
         create_memory(call, run_id, content=SECRET, metadata=DOCUMENT)
 
 
+@pytest.mark.owner
 def test_a_constraint_of_the_application_tells_no_row(call: Caller) -> None:
     run_id = create_run(call).id
     call.execute("ALTER TABLE runstore.memory_records ADD COLUMN owner text DEFAULT 'nobody'")
@@ -287,6 +289,7 @@ def test_a_constraint_of_the_application_tells_no_row(call: Caller) -> None:
         create_memory(call, run_id, content=SECRET, metadata=DOCUMENT)
 
 
+@pytest.mark.owner
 def test_the_detail_is_there_for_who_asks(call: Caller) -> None:
     run_id = create_run(call).id
     execute: Any = call.execute
