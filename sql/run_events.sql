@@ -60,7 +60,8 @@ SELECT
     runs.status,
     run_heads.last_seq,
     run_heads.closed,
-    run_heads.heartbeat_at
+    run_heads.heartbeat_at,
+    runs.purged_seq
 FROM runstore.run_heads
 INNER JOIN runstore.runs ON run_heads.run_id = runs.id
 WHERE run_heads.run_id = %(run_id)s
@@ -132,6 +133,7 @@ SELECT
     runs.id AS run_id,
     runs.status,
     run_heads.last_seq,
+    runs.purged_seq,
     event.seq,
     event.type,
     event.payload,

@@ -51,6 +51,7 @@ from .cta_events import (
 )
 from .errors import (
     Conflict,
+    EventsPurged,
     InvalidPayload,
     InvalidTransition,
     MergeConflict,
@@ -128,9 +129,11 @@ from .run_events import (
     read_run_events,
 )
 from .run_forks import NewRunFork, fork_run, list_forks
+from .run_holds import RunHold, hold_run, list_run_holds, release_run_hold
 from .run_imports import import_run_events
 from .run_listeners import RunListener, listen_run_events
 from .run_notifiers import RunNotifier, notify_run_events
+from .run_purges import RunPurge, purge_run_events, purge_runs
 from .run_tails import iter_run_events, tail_run_events
 from .run_trees import InvocationNode, PhaseNode, RunTree, SandboxNode, get_run_tree
 from .runs import (
@@ -216,6 +219,7 @@ __all__ = [
     "DeletedRun",
     "EventPage",
     "EventWriter",
+    "EventsPurged",
     "Finished",
     "Heartbeat",
     "InvalidPayload",
@@ -264,8 +268,10 @@ __all__ = [
     "Run",
     "RunEvent",
     "RunHead",
+    "RunHold",
     "RunListener",
     "RunNotifier",
+    "RunPurge",
     "RunState",
     "RunTree",
     "RunstoreError",
@@ -339,6 +345,7 @@ __all__ = [
     "get_tool_call",
     "get_usage",
     "heartbeat_run",
+    "hold_run",
     "import_run_events",
     "iter_run_events",
     "list_agent_invocations",
@@ -352,6 +359,7 @@ __all__ = [
     "list_report_sections",
     "list_report_versions",
     "list_reports",
+    "list_run_holds",
     "list_runs",
     "list_snapshots",
     "list_stalled_runs",
@@ -369,11 +377,14 @@ __all__ = [
     "pipeline",
     "price_usage",
     "publish_report",
+    "purge_run_events",
+    "purge_runs",
     "put_branch_section",
     "put_report_section",
     "read_run_events",
     "rebuild_usage_counters",
     "record_usage",
+    "release_run_hold",
     "release_usage",
     "remove_branch_section",
     "remove_quota",

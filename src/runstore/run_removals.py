@@ -1,0 +1,270 @@
+"""Run removals: deleting runs that have ended, or parts of them, batch by batch.
+
+Purges and erasures are made of it; each says by `Judge` what keeps a run from it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Final, Literal
+from uuid import UUID
+
+from psycopg.errors import LockNotAvailable
+
+from . import _sql
+from ._batches import Batches
+from ._models import Row
+from ._query import Rows, Statement, Steps, query, reads
+from ._statements import maker, many
+
+_SQL: Final = _sql.load("run_removals")
+
+EVENTS_PER_BATCH: Final = 5_000
+"""How many events a batch deletes at most, however long the logs are."""
+
+KeptReason = Literal["active", "held", "forked", "branched", "in_use"]
+"""Why a run was kept: it has not ended; a hold; a fork that reads its events; a fork's open
+branch of one of its reports; or somebody else has it locked, and the next call takes it."""
+
+
+class RunLog(Row):
+    """A run, and which events of its own are there: those after `gone_seq`."""
+
+    run_id: UUID
+    gone_seq: int
+    last_seq: int
+
+
+class RunTies(Row):
+    """What ties others to a run.
+
+    Forks read its events up to `shared_seq`, 0: none. `followed` says that it started, or that
+    from it was forked, a run that has no subject.
+    """
+
+    run_id: UUID
+    held: bool
+    shared_seq: int
+    held_by_fork: bool
+    branched: bool
+    followed: bool
+
+
+class PurgedEvents(Row):
+    """How many events, and how many segments of forks, are no more."""
+
+    run_events: int
+    run_segments: int
+
+
+Judge = Callable[[RunTies], KeptReason | None]
+"""Says why a run is kept, or None."""
+
+
+@dataclass(slots=True)
+class Removal:
+    """What was removed, in rows by table, and which runs were kept, and why."""
+
+    rows: Counter[str] = field(default_factory=Counter[str])
+    kept: dict[UUID, KeptReason] = field(default_factory=dict[UUID, KeptReason])
+
+    def add(self, other: Removal) -> None:
+        """Add what another one did."""
+        self.rows.update(other.rows)
+        self.kept.update(other.kept)
+
+
+@dataclass(frozen=True, slots=True)
+class _Stretch:
+    """Some events of a run to delete, those up to `to_seq`; `ends` says that they are the last."""
+
+    run_id: UUID
+    after_seq: int
+    to_seq: int
+    ends: bool
+
+
+@query
+@reads(str, str)
+def bound_lock_waits(tenant_id: str | None) -> Statement[None]:
+    """Wait for no lock for longer than 100 ms, and be of this tenant, for a transaction."""
+    return Statement(_SQL["bound_lock_waits"], {"tenant_id": tenant_id}, lambda _: None)
+
+
+@query
+@reads(UUID)
+def lock_finished_runs(run_ids: Sequence[UUID]) -> Statement[list[UUID]]:
+    """Lock those of these runs that have ended and that nobody else has locked."""
+    return Statement(
+        _SQL["lock_finished_runs"],
+        {"run_ids": list(run_ids)},
+        lambda rows: [row[0] for row in rows],
+        prepare=False,
+    )
+
+
+@query
+def list_run_ties(run_ids: Sequence[UUID]) -> Statement[list[RunTies]]:
+    """Return what ties others to these runs; nothing of those that do not exist."""
+    return many(RunTies, _SQL["list_run_ties"], {"run_ids": list(run_ids)}, prepare=False)
+
+
+@query
+def delete_run_events(
+    run_ids: list[UUID], after_seqs: list[int], to_seqs: list[int], ends: list[bool]
+) -> Statement[PurgedEvents]:
+    """Delete stretches of runs' own logs, one of each run, and note it on the runs."""
+    parameters = {"run_ids": run_ids, "after_seqs": after_seqs, "to_seqs": to_seqs, "ends": ends}
+    make = maker(PurgedEvents)
+    return Statement(
+        _SQL["delete_run_events"], parameters, lambda rows: make(rows[0]), prepare=False
+    )
+
+
+@query
+@reads(str, int)
+def delete_run_children(run_ids: Sequence[UUID]) -> Statement[Counter[str]]:
+    """Delete what hangs off runs, but for heads, logs and holds, and count it by table."""
+    return _counting("delete_run_children", run_ids)
+
+
+@query
+@reads(str, int)
+def delete_finished_runs(run_ids: Sequence[UUID]) -> Statement[Counter[str]]:
+    """Delete runs with their heads, logs and expired holds, and count it by table."""
+    return _counting("delete_finished_runs", run_ids)
+
+
+@query
+@reads(str, int)
+def count_run_rows(run_ids: Sequence[UUID]) -> Statement[Counter[str]]:
+    """Count by table what deleting these runs would delete."""
+    return _counting("count_run_rows", run_ids)
+
+
+def _counting(name: str, run_ids: Sequence[UUID]) -> Statement[Counter[str]]:
+    def read(rows: Rows) -> Counter[str]:
+        return Counter(dict(rows))
+
+    return Statement(_SQL[name], {"run_ids": list(run_ids)}, read, prepare=False)
+
+
+def remove_runs(tenant_id: str | None, logs: Sequence[RunLog], judge: Judge) -> Batches[Removal]:
+    """Delete runs with all that hangs off them, those of long logs after their events."""
+    long = [log for log in logs if log.last_seq - log.gone_seq > EVENTS_PER_BATCH]
+    removal = yield from remove_events(tenant_id, [(log, 0) for log in long], judge)
+    for group in _groups([log for log in logs if log.run_id not in removal.kept]):
+        removal.add((yield from _attempt(tenant_id, group, judge)))
+    return removal
+
+
+def _groups(logs: Sequence[RunLog]) -> Iterator[list[UUID]]:
+    """Yield runs that together have no more events than a batch; the long logs are gone by now."""
+    group: list[UUID] = []
+    room = EVENTS_PER_BATCH
+    for log in logs:
+        events = log.last_seq - log.gone_seq
+        events = 0 if events > EVENTS_PER_BATCH else events
+        if group and events > room:
+            yield group
+            group, room = [], EVENTS_PER_BATCH
+        group.append(log.run_id)
+        room -= events
+    if group:
+        yield group
+
+
+def _attempt(tenant_id: str | None, run_ids: list[UUID], judge: Judge) -> Batches[Removal]:
+    try:
+        return (yield _remove(tenant_id, run_ids, judge))
+    except LockNotAvailable:
+        # Somebody has a row locked that hangs off one of them; the others need not stay for it.
+        if len(run_ids) == 1:
+            return Removal(kept={run_ids[0]: "in_use"})
+    removal = Removal()
+    for run_id in run_ids:
+        removal.add((yield from _attempt(tenant_id, [run_id], judge)))
+    return removal
+
+
+def _remove(tenant_id: str | None, run_ids: list[UUID], judge: Judge) -> Steps[Removal]:
+    removal = Removal()
+    free = [ties.run_id for ties in (yield from _seize(tenant_id, run_ids, judge, removal))]
+    if free:
+        removal.rows.update((yield from delete_run_children.bind(free)))
+        removal.rows.update((yield from delete_finished_runs.bind(free)))
+    return removal
+
+
+def _seize(
+    tenant_id: str | None, run_ids: list[UUID], judge: Judge, removal: Removal
+) -> Steps[list[RunTies]]:
+    """Lock runs, note which of them are kept, and answer the others."""
+    yield from bound_lock_waits.bind(tenant_id)
+    locked = set((yield from lock_finished_runs.bind(run_ids)))
+    free: list[RunTies] = []
+    # Another statement, and so a snapshot from after the locks were taken.
+    for ties in (yield from list_run_ties.bind(run_ids)):
+        reason = judge(ties) if ties.run_id in locked else "in_use"
+        if reason is None:
+            free.append(ties)
+        else:
+            removal.kept[ties.run_id] = reason
+    return free
+
+
+def remove_events(
+    tenant_id: str | None, logs: Sequence[tuple[RunLog, int]], judge: Judge
+) -> Batches[Removal]:
+    """Delete the events of runs, but those up to a number that is given with each of them."""
+    removal = Removal()
+    for piece in _pieces(logs):
+        stretches = [one for one in piece if one.run_id not in removal.kept]
+        try:
+            removal.add((yield _remove_stretches(tenant_id, stretches, judge)))
+        except LockNotAvailable:
+            removal.kept |= {stretch.run_id: "in_use" for stretch in stretches}
+    return removal
+
+
+def _pieces(logs: Sequence[tuple[RunLog, int]]) -> Iterator[list[_Stretch]]:
+    """Yield stretches of logs that together have no more events than a batch."""
+    piece: list[_Stretch] = []
+    room = EVENTS_PER_BATCH
+    for log, kept_seq in logs:
+        after, ends = max(log.gone_seq, kept_seq), False
+        while not ends:
+            to = min(log.last_seq, after + room)
+            ends = to == log.last_seq
+            piece.append(_Stretch(log.run_id, after, to, ends))
+            room -= to - after
+            after = to
+            if not room:
+                yield piece
+                piece, room = [], EVENTS_PER_BATCH
+    if piece:
+        yield piece
+
+
+def _remove_stretches(
+    tenant_id: str | None, stretches: list[_Stretch], judge: Judge
+) -> Steps[Removal]:
+    removal = Removal()
+    run_ids = [stretch.run_id for stretch in stretches]
+    free = {
+        ties.run_id: ties.shared_seq
+        for ties in (yield from _seize(tenant_id, run_ids, judge, removal))
+    }
+    stretches = [stretch for stretch in stretches if stretch.run_id in free]
+    if stretches:
+        purged = yield from delete_run_events.bind(
+            [stretch.run_id for stretch in stretches],
+            # A fork may have been made since.
+            [max(stretch.after_seq, free[stretch.run_id]) for stretch in stretches],
+            [stretch.to_seq for stretch in stretches],
+            [stretch.ends for stretch in stretches],
+        )
+        removal.rows.update(dict(purged))
+    return removal
