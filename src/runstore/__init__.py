@@ -165,6 +165,7 @@ from .sandboxes import (
 from .schema import SchemaCheck, check_schema
 from .snapshots import NewSnapshot, Snapshot, create_snapshot_record, get_snapshot, list_snapshots
 from .sse import format_sse
+from .subject_erasures import ErasedRows, SubjectErasure, erase_subject
 from .tool_calls import (
     NewToolCall,
     ToolCall,
@@ -217,6 +218,7 @@ __all__ = [
     "Created",
     "CtaEvent",
     "DeletedRun",
+    "ErasedRows",
     "EventPage",
     "EventWriter",
     "EventsPurged",
@@ -284,6 +286,7 @@ __all__ = [
     "Snapshot",
     "StaleWrite",
     "StalledRun",
+    "SubjectErasure",
     "ToolCall",
     "TransactionAborted",
     "UsageLog",
@@ -316,6 +319,7 @@ __all__ = [
     "create_tool_calls",
     "delete_run",
     "discard_branch_report",
+    "erase_subject",
     "expire_cta_events",
     "expire_reservations",
     "fail_feature_run",

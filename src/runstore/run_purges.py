@@ -23,9 +23,9 @@ from .run_removals import (
     RunTies,
     bound_lock_waits,
     count_run_rows,
-    list_run_ties,
     remove_events,
     remove_runs,
+    with_ties,
 )
 
 _SQL: Final = _sql.load("run_purges")
@@ -190,17 +190,14 @@ class _Purge:
     def look(self, after: FinishedRun | None) -> Steps[_Page]:
         """Answer the next runs that are old enough, each with its ties; none: there are no more."""
         yield from bound_lock_waits.bind(self.tenant_id)
-        while True:
-            runs = yield from list_finished_runs.bind(
-                self.finished_before, after, self.page_size, with_events=self.with_events
+        return (
+            yield from with_ties(
+                lambda last: list_finished_runs.bind(
+                    self.finished_before, last, self.page_size, with_events=self.with_events
+                ),
+                after,
             )
-            found = yield from list_run_ties.bind([run.run_id for run in runs])
-            ties = {each.run_id: each for each in found}
-            # Another purge may have removed some between the two statements, or even all.
-            page = [(run, ties[run.run_id]) for run in runs if run.run_id in ties]
-            if page or not runs:
-                return page
-            after = runs[-1]
+        )
 
     def add(self, removal: Removal) -> None:
         self.rows.update(removal.rows)

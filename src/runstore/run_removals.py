@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Final, Literal
+from typing import Final, Literal, TypeVar
 from uuid import UUID
 
 from psycopg.errors import LockNotAvailable
@@ -18,6 +18,8 @@ from ._batches import Batches
 from ._models import Row
 from ._query import Rows, Statement, Steps, query, reads
 from ._statements import maker, many
+
+LogT = TypeVar("LogT", bound="RunLog")
 
 _SQL: Final = _sql.load("run_removals")
 
@@ -151,6 +153,21 @@ def _counting(name: str, run_ids: Sequence[UUID]) -> Statement[Counter[str]]:
     return Statement(_SQL[name], {"run_ids": list(run_ids)}, read, prepare=False)
 
 
+def with_ties(
+    read: Callable[[LogT | None], Statement[list[LogT]]], after: LogT | None
+) -> Steps[list[tuple[LogT, RunTies]]]:
+    """Read a page of runs, those after another one, each with its ties; none: there are no more."""
+    while True:
+        logs = yield from read(after)
+        found = yield from list_run_ties.bind([log.run_id for log in logs])
+        ties = {each.run_id: each for each in found}
+        # Others may have removed some between the two statements, or even all.
+        page = [(log, ties[log.run_id]) for log in logs if log.run_id in ties]
+        if page or not logs:
+            return page
+        after = logs[-1]
+
+
 def remove_runs(tenant_id: str | None, logs: Sequence[RunLog], judge: Judge) -> Batches[Removal]:
     """Delete runs with all that hangs off them, those of long logs after their events."""
     long = [log for log in logs if log.last_seq - log.gone_seq > EVENTS_PER_BATCH]
@@ -177,28 +194,29 @@ def _groups(logs: Sequence[RunLog]) -> Iterator[list[UUID]]:
 
 
 def _attempt(tenant_id: str | None, run_ids: list[UUID], judge: Judge) -> Batches[Removal]:
+    removal = Removal()
     try:
-        return (yield _remove(tenant_id, run_ids, judge))
+        removal = yield _remove(tenant_id, run_ids, judge)
     except LockNotAvailable:
         # Somebody has a row locked that hangs off one of them; the others need not stay for it.
         if len(run_ids) == 1:
-            return Removal(kept={run_ids[0]: "in_use"})
-    removal = Removal()
-    for run_id in run_ids:
-        removal.add((yield from _attempt(tenant_id, [run_id], judge)))
+            removal.kept[run_ids[0]] = "in_use"
+            return removal
+        for run_id in run_ids:
+            removal.add((yield from _attempt(tenant_id, [run_id], judge)))
     return removal
 
 
 def _remove(tenant_id: str | None, run_ids: list[UUID], judge: Judge) -> Steps[Removal]:
     removal = Removal()
-    free = [ties.run_id for ties in (yield from _seize(tenant_id, run_ids, judge, removal))]
+    free = [ties.run_id for ties in (yield from seize_runs(tenant_id, run_ids, judge, removal))]
     if free:
         removal.rows.update((yield from delete_run_children.bind(free)))
         removal.rows.update((yield from delete_finished_runs.bind(free)))
     return removal
 
 
-def _seize(
+def seize_runs(
     tenant_id: str | None, run_ids: list[UUID], judge: Judge, removal: Removal
 ) -> Steps[list[RunTies]]:
     """Lock runs, note which of them are kept, and answer the others."""
@@ -255,7 +273,7 @@ def _remove_stretches(
     run_ids = [stretch.run_id for stretch in stretches]
     free = {
         ties.run_id: ties.shared_seq
-        for ties in (yield from _seize(tenant_id, run_ids, judge, removal))
+        for ties in (yield from seize_runs(tenant_id, run_ids, judge, removal))
     }
     stretches = [stretch for stretch in stretches if stretch.run_id in free]
     if stretches:
