@@ -99,17 +99,21 @@ def purge_runs(
     purge = _Purge(finished_before, page_size, dry_run, tenant_id, on_batch)
     page = yield purge.look(None)
     while page:
-        free: list[RunLog] = []
-        for run, ties in page:
-            reason = reason_to_keep(ties)
-            if reason is None:
-                free.append(run)
-            else:
-                purge.kept[reason] += 1
+        judged = [(run, reason_to_keep(ties)) for run, ties in page]
+        kept = {run.run_id: reason for run, reason in judged if reason}
+        free = [run for run, reason in judged if not reason]
         if dry_run:
             purge.rows.update((yield _count(tenant_id, free)))
         else:
-            purge.add((yield from remove_runs(tenant_id, free, reason_to_keep)))
+            removal = yield from remove_runs(tenant_id, free, reason_to_keep)
+            if removal.rows["run_segments"]:
+                # Forks of this page are gone, and what they were forked from is free.
+                forked = [run for run, reason in judged if reason == "forked"]
+                removal.add((yield from remove_runs(tenant_id, forked, reason_to_keep)))
+                kept = {id: reason for id, reason in kept.items() if reason != "forked"}
+            purge.rows.update(removal.rows)
+            kept |= removal.kept
+        purge.kept.update(kept.values())
         purge.runs = purge.rows["runs"]
         page = yield from purge.next_page(page)
     return purge.report()
