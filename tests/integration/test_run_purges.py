@@ -86,11 +86,11 @@ def test_all_that_hangs_off_an_old_run_goes_and_nothing_else(committed_call: Cal
     purge = call(purge_runs, LONG_AGO)
 
     assert contents(call) == before
-    kept = counts(before)
+    left = counts(before)
     assert purge.rows == {
-        table: count - kept.get(table, 0)
+        table: count - left.get(table, 0)
         for table, count in made.items()
-        if count > kept.get(table, 0)
+        if count > left.get(table, 0)
     }
     hanging = call.execute(
         "SELECT conrelid::regclass::text FROM pg_constraint WHERE contype = 'f'"
