@@ -7,7 +7,7 @@
 -- Wait for no lock for longer than a moment, and be of this tenant, until the transaction ends.
 -- not null: lock_timeout, tenant_id
 SELECT
-    set_config('lock_timeout', '100ms', true) AS lock_timeout,
+    set_config('lock_timeout', '50ms', true) AS lock_timeout,
     set_config(
         'runstore.tenant_id', coalesce(%(tenant_id)s::text, runstore.current_tenant_id()), true
     ) AS tenant_id;

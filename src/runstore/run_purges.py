@@ -19,12 +19,11 @@ from .errors import InvalidPayload
 from .run_removals import (
     KeptReason,
     Removal,
+    Remover,
     RunLog,
     RunTies,
     bound_lock_waits,
     count_run_rows,
-    remove_events,
-    remove_runs,
     with_ties,
 )
 
@@ -82,21 +81,22 @@ def purge_runs(
 ) -> Batches[RunPurge]:
     """Delete a tenant's runs that finished before a time, with all that hangs off them.
 
-    The oldest first, in batches of at most `page_size` runs and 5,000 events, each of them a
-    transaction of its own; a longer log goes piece by piece before its run does. It may be
-    stopped at any point and called again: what is left is whole, or says that events of it are
-    purged (`EventsPurged`). `on_batch` is given what was done so far after each page of runs;
-    what it raises ends the purge there. Two purges at once do no harm.
+    The oldest first, in batches of at most `page_size` runs and 5,000 events that take about
+    50 ms, each of them a transaction of its own; a longer log goes piece by piece before its run
+    does. It may be stopped at any point and called again: what is left is whole, or says that
+    events of it are purged (`EventsPurged`). `on_batch` is given what was done so far after each
+    page of runs; what it raises ends the purge there. Two purges at once do no harm.
 
     Runs are kept that have a hold, whose events a fork reads, or on a report of which a fork has
     an open branch; the answer counts them. What was used stays in the usage log. A `dry_run`
     answers what would be done, and writes nothing; a run whose fork would be purged before it
     counts as kept there.
 
-    It waits for no lock for longer than 100 ms and passes over what is locked, as `in_use`. A
+    It waits for no lock for longer than 50 ms and passes over what is locked, as `in_use`. A
     tenant that is None is the session's own. In an open transaction: `psycopg.ProgrammingError`.
     """
     purge = _Purge(finished_before, page_size, dry_run, tenant_id, on_batch)
+    remover = Remover(tenant_id, reason_to_keep)
     page = yield purge.look(None)
     while page:
         judged = [(run, reason_to_keep(ties)) for run, ties in page]
@@ -105,11 +105,11 @@ def purge_runs(
         if dry_run:
             purge.rows.update((yield _count(tenant_id, free)))
         else:
-            removal = yield from remove_runs(tenant_id, free, reason_to_keep)
+            removal = yield from remover.remove_runs(free)
             if removal.rows["run_segments"]:
                 # Forks of this page are gone, and what they were forked from is free.
                 forked = [run for run, reason in judged if reason == "forked"]
-                removal.add((yield from remove_runs(tenant_id, forked, reason_to_keep)))
+                removal.add((yield from remover.remove_runs(forked)))
                 kept = {id: reason for id, reason in kept.items() if reason != "forked"}
             purge.rows.update(removal.rows)
             kept |= removal.kept
@@ -138,6 +138,7 @@ def purge_run_events(
     Batches, order, holds, locks and parameters are those of `purge_runs`.
     """
     purge = _Purge(finished_before, page_size, dry_run, tenant_id, on_batch, with_events=True)
+    remover = Remover(tenant_id, _held)
     page = yield purge.look(None)
     while page:
         free = [(run, ties.shared_seq) for run, ties in page if not ties.held]
@@ -148,7 +149,7 @@ def purge_run_events(
             )
             kept: set[UUID] = set()
         else:
-            removal = yield from remove_events(tenant_id, free, _held)
+            removal = yield from remover.remove_events(free)
             purge.add(removal)
             kept = set(removal.kept)
         purge.runs += len(free) - len(kept)

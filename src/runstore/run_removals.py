@@ -5,6 +5,7 @@ Purges and erasures are made of it; each says by `Judge` what keeps a run from i
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -20,11 +21,17 @@ from ._query import Rows, Statement, Steps, query, reads
 from ._statements import maker, many
 
 LogT = TypeVar("LogT", bound="RunLog")
+R = TypeVar("R")
 
 _SQL: Final = _sql.load("run_removals")
 
 EVENTS_PER_BATCH: Final = 5_000
-"""How many events a batch deletes at most, however long the logs are."""
+"""How many events a batch deletes at most, however fast the machine is."""
+
+_BATCH_SECONDS: Final = 0.05
+# In events: a run with its children, and the note on a run of what was purged.
+_RUN_WEIGHT: Final = 50
+_LOG_WEIGHT: Final = 10
 
 KeptReason = Literal["active", "held", "forked", "branched", "in_use"]
 """Why a run was kept: it has not ended; a hold; a fork that reads its events; a fork's open
@@ -79,7 +86,7 @@ class Removal:
 
 
 @dataclass(frozen=True, slots=True)
-class _Stretch:
+class Stretch:
     """Some events of a run to delete, those up to `to_seq`; `ends` says that they are the last."""
 
     run_id: UUID
@@ -91,7 +98,7 @@ class _Stretch:
 @query
 @reads(str, str)
 def bound_lock_waits(tenant_id: str | None) -> Statement[None]:
-    """Wait for no lock for longer than 100 ms, and be of this tenant, for a transaction."""
+    """Wait for no lock for longer than 50 ms, and be of this tenant, for a transaction."""
     return Statement(_SQL["bound_lock_waits"], {"tenant_id": tenant_id}, lambda _: None)
 
 
@@ -168,121 +175,135 @@ def with_ties(
         after = logs[-1]
 
 
-def remove_runs(tenant_id: str | None, logs: Sequence[RunLog], judge: Judge) -> Batches[Removal]:
-    """Delete runs with all that hangs off them, those of long logs after their events."""
-    long = [log for log in logs if log.last_seq - log.gone_seq > EVENTS_PER_BATCH]
-    removal = yield from remove_events(tenant_id, [(log, 0) for log in long], judge)
-    for group in _groups([log for log in logs if log.run_id not in removal.kept]):
-        removal.add((yield from _attempt(tenant_id, group, judge)))
-    return removal
+@dataclass(slots=True)
+class Remover:
+    """Removes runs of a tenant, or their events, but those that a judge keeps.
 
+    A batch is as large as takes about 50 ms, on any machine under any load, since whoever wants
+    one of its runs waits for so long. Its size is counted in events; `budget` is what the next
+    one may have, and starts low.
+    """
 
-def _groups(logs: Sequence[RunLog]) -> Iterator[list[UUID]]:
-    """Yield runs that together have no more events than a batch; the long logs are gone by now."""
-    group: list[UUID] = []
-    room = EVENTS_PER_BATCH
-    for log in logs:
-        events = log.last_seq - log.gone_seq
-        events = 0 if events > EVENTS_PER_BATCH else events
-        if group and events > room:
+    tenant_id: str | None
+    judge: Judge
+    budget: int = 500
+
+    def remove_runs(self, logs: Sequence[RunLog]) -> Batches[Removal]:
+        """Delete runs with all that hangs off them, those of long logs after their events."""
+        long = [log for log in logs if log.last_seq - log.gone_seq > EVENTS_PER_BATCH]
+        removal = yield from self.remove_events([(log, 0) for log in long])
+        for group in self._groups([log for log in logs if log.run_id not in removal.kept]):
+            removal.add((yield from self._attempt(group)))
+        return removal
+
+    def _groups(self, logs: Sequence[RunLog]) -> Iterator[list[UUID]]:
+        """Yield runs that together are a batch; the long logs are gone by now."""
+        group: list[UUID] = []
+        room = self.room()
+        for log in logs:
+            events = log.last_seq - log.gone_seq
+            weight = _RUN_WEIGHT + (events if events <= EVENTS_PER_BATCH else 0)
+            if group and weight > room:
+                yield group
+                group, room = [], self.room()
+            group.append(log.run_id)
+            room -= weight
+        if group:
             yield group
-            group, room = [], EVENTS_PER_BATCH
-        group.append(log.run_id)
-        room -= events
-    if group:
-        yield group
 
-
-def _attempt(tenant_id: str | None, run_ids: list[UUID], judge: Judge) -> Batches[Removal]:
-    removal = Removal()
-    try:
-        removal = yield _remove(tenant_id, run_ids, judge)
-    except LockNotAvailable:
-        # Somebody has a row locked that hangs off one of them; the others need not stay for it.
-        if len(run_ids) == 1:
-            removal.kept[run_ids[0]] = "in_use"
-            return removal
-        for run_id in run_ids:
-            removal.add((yield from _attempt(tenant_id, [run_id], judge)))
-    return removal
-
-
-def _remove(tenant_id: str | None, run_ids: list[UUID], judge: Judge) -> Steps[Removal]:
-    removal = Removal()
-    free = [ties.run_id for ties in (yield from seize_runs(tenant_id, run_ids, judge, removal))]
-    if free:
-        removal.rows.update((yield from delete_run_children.bind(free)))
-        removal.rows.update((yield from delete_finished_runs.bind(free)))
-    return removal
-
-
-def seize_runs(
-    tenant_id: str | None, run_ids: list[UUID], judge: Judge, removal: Removal
-) -> Steps[list[RunTies]]:
-    """Lock runs, note which of them are kept, and answer the others."""
-    yield from bound_lock_waits.bind(tenant_id)
-    locked = set((yield from lock_finished_runs.bind(run_ids)))
-    free: list[RunTies] = []
-    # Another statement, and so a snapshot from after the locks were taken.
-    for ties in (yield from list_run_ties.bind(run_ids)):
-        reason = judge(ties) if ties.run_id in locked else "in_use"
-        if reason is None:
-            free.append(ties)
-        else:
-            removal.kept[ties.run_id] = reason
-    return free
-
-
-def remove_events(
-    tenant_id: str | None, logs: Sequence[tuple[RunLog, int]], judge: Judge
-) -> Batches[Removal]:
-    """Delete the events of runs, but those up to a number that is given with each of them."""
-    removal = Removal()
-    for piece in _pieces(logs):
-        stretches = [one for one in piece if one.run_id not in removal.kept]
+    def _attempt(self, run_ids: list[UUID]) -> Batches[Removal]:
+        removal = Removal()
         try:
-            removal.add((yield _remove_stretches(tenant_id, stretches, judge)))
+            removal = yield from self.timed(self.delete(run_ids))
         except LockNotAvailable:
-            removal.kept |= {stretch.run_id: "in_use" for stretch in stretches}
-    return removal
+            # Somebody has a row locked that hangs off one of them; the others need not stay.
+            if len(run_ids) == 1:
+                removal.kept[run_ids[0]] = "in_use"
+                return removal
+            for run_id in run_ids:
+                removal.add((yield from self._attempt([run_id])))
+        return removal
 
+    def delete(self, run_ids: list[UUID]) -> Steps[Removal]:
+        """Delete runs that fit into a batch."""
+        removal = Removal()
+        free = [ties.run_id for ties in (yield from self.seize(run_ids, removal))]
+        if free:
+            removal.rows.update((yield from delete_run_children.bind(free)))
+            removal.rows.update((yield from delete_finished_runs.bind(free)))
+        return removal
 
-def _pieces(logs: Sequence[tuple[RunLog, int]]) -> Iterator[list[_Stretch]]:
-    """Yield stretches of logs that together have no more events than a batch."""
-    piece: list[_Stretch] = []
-    room = EVENTS_PER_BATCH
-    for log, kept_seq in logs:
-        after, ends = max(log.gone_seq, kept_seq), False
-        while not ends:
-            to = min(log.last_seq, after + room)
-            ends = to == log.last_seq
-            piece.append(_Stretch(log.run_id, after, to, ends))
-            room -= to - after
-            after = to
-            if not room:
-                yield piece
-                piece, room = [], EVENTS_PER_BATCH
-    if piece:
-        yield piece
+    def seize(self, run_ids: list[UUID], removal: Removal) -> Steps[list[RunTies]]:
+        """Lock runs, note which of them are kept, and answer the others."""
+        yield from bound_lock_waits.bind(self.tenant_id)
+        locked = set((yield from lock_finished_runs.bind(run_ids)))
+        free: list[RunTies] = []
+        # Another statement, and so a snapshot from after the locks were taken.
+        for ties in (yield from list_run_ties.bind(run_ids)):
+            reason = self.judge(ties) if ties.run_id in locked else "in_use"
+            if reason is None:
+                free.append(ties)
+            else:
+                removal.kept[ties.run_id] = reason
+        return free
 
+    def remove_events(self, logs: Sequence[tuple[RunLog, int]]) -> Batches[Removal]:
+        """Delete the events of runs, but those up to a number that is given with each of them."""
+        removal = Removal()
+        for piece in self.pieces(logs):
+            stretches = [one for one in piece if one.run_id not in removal.kept]
+            try:
+                removal.add((yield from self.timed(self.delete_stretches(stretches))))
+            except LockNotAvailable:
+                removal.kept |= {stretch.run_id: "in_use" for stretch in stretches}
+        return removal
 
-def _remove_stretches(
-    tenant_id: str | None, stretches: list[_Stretch], judge: Judge
-) -> Steps[Removal]:
-    removal = Removal()
-    run_ids = [stretch.run_id for stretch in stretches]
-    free = {
-        ties.run_id: ties.shared_seq
-        for ties in (yield from seize_runs(tenant_id, run_ids, judge, removal))
-    }
-    stretches = [stretch for stretch in stretches if stretch.run_id in free]
-    if stretches:
-        purged = yield from delete_run_events.bind(
-            [stretch.run_id for stretch in stretches],
-            # A fork may have been made since.
-            [max(stretch.after_seq, free[stretch.run_id]) for stretch in stretches],
-            [stretch.to_seq for stretch in stretches],
-            [stretch.ends for stretch in stretches],
-        )
-        removal.rows.update(dict(purged))
-    return removal
+    def pieces(self, logs: Sequence[tuple[RunLog, int]]) -> Iterator[list[Stretch]]:
+        """Yield stretches of logs that together are a batch."""
+        piece: list[Stretch] = []
+        room = self.room()
+        for log, kept_seq in logs:
+            after, ends = max(log.gone_seq, kept_seq), False
+            while not ends:
+                to = min(log.last_seq, after + room)
+                ends = to == log.last_seq
+                piece.append(Stretch(log.run_id, after, to, ends))
+                room -= to - after + _LOG_WEIGHT
+                after = to
+                if room <= 0:
+                    yield piece
+                    piece, room = [], self.room()
+        if piece:
+            yield piece
+
+    def delete_stretches(self, stretches: list[Stretch]) -> Steps[Removal]:
+        """Delete stretches of logs that fit into a batch, at most one of each run."""
+        removal = Removal()
+        run_ids = [stretch.run_id for stretch in stretches]
+        free = {ties.run_id: ties.shared_seq for ties in (yield from self.seize(run_ids, removal))}
+        stretches = [stretch for stretch in stretches if stretch.run_id in free]
+        if stretches:
+            purged = yield from delete_run_events.bind(
+                [stretch.run_id for stretch in stretches],
+                # A fork may have been made since.
+                [max(stretch.after_seq, free[stretch.run_id]) for stretch in stretches],
+                [stretch.to_seq for stretch in stretches],
+                [stretch.ends for stretch in stretches],
+            )
+            removal.rows.update(dict(purged))
+        return removal
+
+    def timed(self, steps: Steps[R]) -> Batches[R]:
+        """Take the steps of a batch, and learn from it how large the next one may be."""
+        start = time.monotonic()
+        try:
+            answer: R = yield steps
+        finally:
+            taken = time.monotonic() - start
+            fitting = self.budget * min(max(_BATCH_SECONDS / max(taken, 1e-6), 0.25), 2)
+            self.budget = round(min(max(fitting, _RUN_WEIGHT), EVENTS_PER_BATCH))
+        return answer
+
+    def room(self) -> int:
+        """Return how many events fit into the next batch."""
+        return min(self.budget, EVENTS_PER_BATCH)

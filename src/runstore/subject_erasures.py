@@ -19,16 +19,13 @@ from ._query import Statement, Steps, query, reads
 from ._statements import get, maker, many
 from .errors import InvalidPayload
 from .run_removals import (
-    EVENTS_PER_BATCH,
     KeptReason,
     Removal,
+    Remover,
     RunLog,
     RunTies,
     bound_lock_waits,
     delete_run_children,
-    remove_events,
-    remove_runs,
-    seize_runs,
     with_ties,
 )
 
@@ -36,6 +33,8 @@ R = TypeVar("R")
 RowT = TypeVar("RowT", bound=Row)
 
 _SQL: Final = _sql.load("subject_erasures")
+
+_ROWS_PER_BATCH: Final = 1_000
 
 Outcome = Literal["removed", "blanked", "kept"]
 
@@ -216,7 +215,7 @@ def erase_subject(
       a hold keeps, and what somebody else had locked.
 
     Idempotent, and resumable: it may be stopped at any point and called again. Each batch of at
-    most `page_size` runs, 5,000 events or 5,000 rows of usage is a transaction of its own; locks
+    most `page_size` runs, 5,000 events or 1,000 rows of usage is a transaction of its own; locks
     are those of `purge_runs`. A tenant that is None is the session's own. In an open
     transaction: `psycopg.ProgrammingError`.
     """
@@ -255,9 +254,15 @@ class _Erasure:
     page_size: int
     pseudonym: str = field(default_factory=lambda: f"erased-{uuid4()}")
     removed: Counter[str] = field(default_factory=Counter[str])
+    remover: Remover = field(init=False)
+    blanker: Remover = field(init=False)
     blanked: Counter[tuple[str, ErasureReason]] = field(
         default_factory=Counter[tuple[str, ErasureReason]]
     )
+
+    def __post_init__(self) -> None:
+        self.remover = Remover(self.tenant_id, _removable)
+        self.blanker = Remover(self.tenant_id, _blankable)
 
     def remove_runs(self) -> Batches[None]:
         """Delete runs until no more can be: a run is free once its forks are gone."""
@@ -269,7 +274,7 @@ class _Erasure:
             page: list[tuple[SubjectRun, RunTies]] = yield self._look(None)
             while page:
                 free = [run for run, ties in page if run.closed and not _removable(ties)]
-                removal = yield from remove_runs(self.tenant_id, free, _removable)
+                removal = yield from self.remover.remove_runs(free)
                 self.removed.update(removal.rows)
                 more = more or removal.rows["runs"] > 0
                 page = yield self._look(page[-1][0])
@@ -284,16 +289,18 @@ class _Erasure:
             page = yield self._look(page[-1][0])
 
     def _blank_run(self, run: SubjectRun, shared_seq: int) -> Batches[None]:
-        removal = yield from remove_events(self.tenant_id, [(run, shared_seq)], _blankable)
+        removal = yield from self.blanker.remove_events([(run, shared_seq)])
         self.removed.update(removal.rows)
         try:
-            for after in range(0, shared_seq, EVENTS_PER_BATCH):
+            after = 0
+            while after < shared_seq:
                 if removal.kept:
                     return
-                to = min(after + EVENTS_PER_BATCH, shared_seq)
-                self.blanked["run_events", "forked"] += (
-                    yield self._on_run(run, removal, blank_run_events.bind(run.run_id, after, to))
-                ) or 0
+                to = min(after + self.blanker.room(), shared_seq)
+                blank = blank_run_events.bind(run.run_id, after, to)
+                count = yield from self.blanker.timed(self._on_run(run, removal, blank))
+                self.blanked["run_events", "forked"] += count or 0
+                after = to
             rows: Counter[str] | None = yield self._on_run(run, removal, _blank(run.run_id))
         except LockNotAvailable:
             return
@@ -305,12 +312,12 @@ class _Erasure:
         self, run: SubjectRun, removal: Removal, steps: Statement[R] | Steps[R]
     ) -> Steps[R | None]:
         """Take steps on a run once it is locked; None: something keeps it."""
-        free = yield from seize_runs(self.tenant_id, [run.run_id], _blankable, removal)
+        free = yield from self.blanker.seize([run.run_id], removal)
         return (yield from steps) if free else None
 
     def blank_answers(self) -> Batches[None]:
         """Blank the subject's name where it answered."""
-        while count := (yield self._bounded(blank_answers.bind(self.subject_id, EVENTS_PER_BATCH))):
+        while count := (yield self._bounded(blank_answers.bind(self.subject_id, _ROWS_PER_BATCH))):
             self.blanked["cta_events", "answered"] += count
 
     def remove_quotas(self) -> Batches[None]:
@@ -332,7 +339,7 @@ class _Erasure:
         since: datetime | None = None
         while True:
             logs: BlankedLogs = yield self._bounded(
-                blank_usage_logs.bind(self.subject_id, self.pseudonym, since, EVENTS_PER_BATCH)
+                blank_usage_logs.bind(self.subject_id, self.pseudonym, since, _ROWS_PER_BATCH)
             )
             if not logs.row_count:
                 break
@@ -342,7 +349,7 @@ class _Erasure:
         while after is None or after.after_id is not None:
             after = yield self._bounded(
                 blank_usage_reservations.bind(
-                    self.subject_id, self.pseudonym, after, EVENTS_PER_BATCH
+                    self.subject_id, self.pseudonym, after, _ROWS_PER_BATCH
                 )
             )
             self.blanked["usage_reservations", "accounted"] += after.row_count

@@ -40,6 +40,7 @@ from runstore import (
     read_run_events,
     run_removals,
 )
+from runstore.run_removals import Remover
 from usage_factories import disagreements, make_quota, record
 
 PURGES = pytest.mark.parametrize("purge", [purge_runs, purge_run_events])
@@ -329,13 +330,13 @@ def test_a_log_that_was_purged_in_part_says_from_where_on_it_is_there(
 ) -> None:
     call = committed_call
     run_id = make_old_run(call, events=9)
-    pieces = run_removals._pieces
+    pieces = Remover.pieces
 
-    def first_piece(logs: Any) -> Any:
-        yield next(pieces(logs))
+    def first_piece(remover: Remover, logs: Any) -> Any:
+        yield next(pieces(remover, logs))
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(run_removals, "_pieces", first_piece)
+    monkeypatch.setattr(Remover, "pieces", first_piece)
     with pytest.raises(KeyboardInterrupt):
         call(purge_run_events, LONG_AGO)
     monkeypatch.undo()

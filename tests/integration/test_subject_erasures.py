@@ -217,7 +217,7 @@ def test_usage_stays_under_a_pseudonym_and_adds_up(
     committed_call: Caller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     call = committed_call
-    monkeypatch.setattr(subject_erasures, "EVENTS_PER_BATCH", 2)
+    monkeypatch.setattr(subject_erasures, "_ROWS_PER_BATCH", 2)
     for subject_id in (ZOE, OTHER):
         make_quota(call, subject_id=subject_id)
         for amount in (1, 2, 3):
@@ -281,7 +281,6 @@ def test_long_logs_are_erased_in_pieces(
 ) -> None:
     call = committed_call
     monkeypatch.setattr(run_removals, "EVENTS_PER_BATCH", 4)
-    monkeypatch.setattr(subject_erasures, "EVENTS_PER_BATCH", 4)
     make_old_run(call, events=30, subject_id=ZOE)
     shared = make_old_run(call, events=30, subject_id=ZOE)
     call(fork_run, shared, 10, NewRunFork(subject_id=OTHER))

@@ -36,7 +36,7 @@ from runstore import (
 )
 from runstore._query import drive
 from runstore.run_purges import reason_to_keep
-from runstore.run_removals import RunLog
+from runstore.run_removals import Remover, RunLog
 
 Conn = Connection[TupleRow]
 
@@ -58,7 +58,7 @@ def test_who_forks_a_run_while_it_is_removed_finds_none(connect: Connect) -> Non
     with pytest.raises(NotFound):
         race(
             connect,
-            lambda conn: drive(conn, run_removals._remove(None, [run_id], reason_to_keep)),
+            lambda conn: drive(conn, Remover(None, reason_to_keep).delete([run_id])),
             lambda conn: fork_run(conn, run_id, 1, NewRunFork()),
         )
 
@@ -69,21 +69,20 @@ def test_who_holds_a_run_while_it_is_removed_finds_none(connect: Connect) -> Non
     with pytest.raises(NotFound):
         race(
             connect,
-            lambda conn: drive(conn, run_removals._remove(None, [run_id], reason_to_keep)),
+            lambda conn: drive(conn, Remover(None, reason_to_keep).delete([run_id])),
             lambda conn: hold_run(conn, run_id, "audit"),
         )
 
 
 def test_who_forks_a_run_while_its_events_go_is_told(connect: Connect) -> None:
     run_id = make_old_run(caller(connect()))
-    [stretches] = run_removals._pieces([(RunLog(run_id=run_id, gone_seq=0, last_seq=3), 0)])
+    remover = Remover(None, reason_to_keep)
+    [stretches] = remover.pieces([(RunLog(run_id=run_id, gone_seq=0, last_seq=3), 0)])
 
     with pytest.raises(EventsPurged):
         race(
             connect,
-            lambda conn: drive(
-                conn, run_removals._remove_stretches(None, stretches, reason_to_keep)
-            ),
+            lambda conn: drive(conn, remover.delete_stretches(stretches)),
             lambda conn: fork_run(conn, run_id, 1, NewRunFork()),
         )
 
