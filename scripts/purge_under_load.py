@@ -4,7 +4,8 @@ The database has old runs, and for each of three works a run of very many events
 read, follow, fork and hold, also the very runs that are about to go. For each work three figures
 are printed: the longest that a statement of a worker took in the time before and meanwhile (on a
 machine with fewer cores than workers that is mostly the wait for a core), and the longest that
-one waited for a lock that the work held, as the server itself says it.
+one waited for a lock that the work held, as the server itself says it. The last line holds locks
+for half a second, to show that such waits are seen.
 """
 
 from __future__ import annotations
@@ -81,15 +82,17 @@ class Touch:
 
     def __call__(self, conn: Connection[TupleRow], /) -> object:
         run_id = random.choice(self.run_ids)
-        with suppress(runstore.NotFound, runstore.EventsPurged):
-            runstore.read_run_events(conn, run_id, page_size=50)
+        with suppress(runstore.NotFound):
+            with suppress(runstore.EventsPurged):
+                runstore.read_run_events(conn, run_id, page_size=50)
             runstore.get_run_tree(conn, run_id)
             hold = runstore.hold_run(conn, run_id, "load")
             runstore.release_run_hold(conn, run_id, hold.reason)
-            # It shares no event, so that it keeps nothing from going.
-            runstore.fork_run(conn, run_id, 0, runstore.NewRunFork(subject_id="other"))
             memory = runstore.NewMemoryRecord(run_id=run_id, kind="late", content="late")
             runstore.create_memory_record(conn, memory)
+            with suppress(runstore.EventsPurged):
+                # It shares no event, so that it keeps nothing from going.
+                runstore.fork_run(conn, run_id, 0, runstore.NewRunFork(subject_id="other"))
         return None
 
 
@@ -172,7 +175,7 @@ def fill(dsn: str, runs: int, events: int) -> dict[str, tuple[Any, list[UUID]]]:
 
 
 def measure(
-    dsn: str, name: str, run_ids: list[UUID], work: Callable[[Connection[TupleRow]], object]
+    dsn: str, name: str, run_ids: list[UUID], work: Callable[[Connection[TupleRow]], int]
 ) -> float:
     """Do a work under load, print what it cost others, and return the longest wait for it."""
     workload: list[Work] = [*WORKLOAD, follow, spend, Touch(run_ids), Touch(run_ids)]
@@ -183,17 +186,28 @@ def measure(
     ):
         time.sleep(SECONDS)
         start = time.monotonic()
-        answer = work(conn)
+        rows = work(conn)
         end = time.monotonic()
     before, _ = load.longest(start - SECONDS, start)
     meanwhile, slowest = load.longest(start, end)
     print(
-        f"{name:<17} {end - start:>8.1f} {before:>11.1f} {meanwhile:>14.1f}  {slowest:<10}"
-        f" {watch.longest_ms:>10.1f} {watch.waits:>6} {watch.looks:>7}",
+        f"{name:<17} {rows:>10} {end - start:>8.1f} {before:>11.1f} {meanwhile:>14.1f}"
+        f"  {slowest:<10} {watch.longest_ms:>10.1f} {watch.waits:>6} {watch.looks:>7}",
         flush=True,
     )
-    print(f"    {answer}", flush=True)
     return watch.longest_ms
+
+
+def erase(conn: Connection[TupleRow]) -> int:
+    return sum(each.row_count for each in runstore.erase_subject(conn, PERSON).rows)
+
+
+def keep_waiting(conn: Connection[TupleRow], run_ids: list[UUID]) -> int:
+    """Hold locks for half a second, to show that waits for them are seen."""
+    with conn.transaction():
+        conn.execute("SELECT FROM runstore.runs WHERE id = ANY(%s) FOR UPDATE", [run_ids])
+        conn.execute("SELECT pg_sleep(0.5)")
+    return 0
 
 
 def main() -> int:
@@ -206,18 +220,25 @@ def main() -> int:
     with throwaway_server() as server:
         dsn = migrated(server)
         groups = fill(dsn, options.runs, options.events)
-        works: dict[str, Callable[[Connection[TupleRow]], object]] = {
-            "purge_runs": lambda conn: runstore.purge_runs(conn, groups["purge_runs"][0]),
-            "purge_run_events": lambda conn: runstore.purge_run_events(
-                conn, groups["purge_run_events"][0]
+        works: dict[str, Callable[[Connection[TupleRow]], int]] = {
+            "purge_runs": lambda conn: sum(
+                runstore.purge_runs(conn, groups["purge_runs"][0]).rows.values()
             ),
-            "erase_subject": lambda conn: runstore.erase_subject(conn, PERSON).rows,
+            "purge_run_events": lambda conn: sum(
+                runstore.purge_run_events(conn, groups["purge_run_events"][0]).rows.values()
+            ),
+            "erase_subject": erase,
         }
         print(
-            f"{'work':<17} {'seconds':>8} {'before, ms':>11} {'meanwhile, ms':>14}  {'slowest':<10}"
-            f" {'waited, ms':>10} {'waits':>6} {'looks':>7}"
+            f"{'work':<17} {'rows':>10} {'seconds':>8} {'before, ms':>11} {'meanwhile, ms':>14}"
+            f"  {'slowest':<10} {'waited, ms':>10} {'waits':>6} {'looks':>7}"
         )
         longest = {name: measure(dsn, name, groups[name][1], work) for name, work in works.items()}
+        left = groups["purge_run_events"][1]
+        control = measure(dsn, "control", left, lambda conn: keep_waiting(conn, left))
+    if control < BAR_MS:
+        print("half a second of waiting was not seen: the figures mean nothing", file=sys.stderr)
+        return 1
     slow = [name for name, waited in longest.items() if waited > BAR_MS]
     for name in slow:
         print(f"{name} kept a statement waiting for more than {BAR_MS} ms", file=sys.stderr)
