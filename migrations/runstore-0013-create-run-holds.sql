@@ -33,3 +33,9 @@ COMMENT ON COLUMN runstore.runs.purged_seq IS
     'The run''s own events up to this number are gone, but for those that a fork reads; NULL: none is.';
 COMMENT ON COLUMN runstore.runs.events_purged_at IS
     'When the last of the run''s events was purged; NULL: the log is whole, or its purge is under way.';
+
+COMMENT ON TABLE runstore.run_events IS
+    'One event of a run. Append-only: rows are neither changed nor deleted, before a purge or an erasure does.';
+COMMENT ON TABLE runstore.usage_logs IS
+    'What a subject used of one meter. Rows are never changed, but for the subject and the metadata of one that is '
+    'erased; a correction is a row with a negative amount. What was not reported has no row, and is not 0.';
