@@ -3,11 +3,13 @@
 -- then looks at what keeps a run: nobody can fork or hold one that is locked. It waits for no
 -- other lock for longer than a moment, and so makes nobody wait for longer.
 
--- name: bound_lock_waits :one
--- Wait for no lock for longer than a moment, and be of this tenant, until the transaction ends.
--- not null: lock_timeout, tenant_id
+-- name: begin_batch :one
+-- Until the transaction ends: wait for no lock for longer than a moment, go by indexes whatever the
+-- statistics say, which still count what is deleted, and be of this tenant.
+-- not null: lock_timeout, enable_seqscan, tenant_id
 SELECT
     set_config('lock_timeout', '50ms', true) AS lock_timeout,
+    set_config('enable_seqscan', 'off', true) AS enable_seqscan,
     set_config(
         'runstore.tenant_id', coalesce(%(tenant_id)s::text, runstore.current_tenant_id()), true
     ) AS tenant_id;

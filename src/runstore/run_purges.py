@@ -22,7 +22,7 @@ from .run_removals import (
     Remover,
     RunLog,
     RunTies,
-    bound_lock_waits,
+    begin_batch,
     count_run_rows,
     with_ties,
 )
@@ -194,7 +194,7 @@ class _Purge:
 
     def look(self, after: FinishedRun | None) -> Steps[_Page]:
         """Answer the next runs that are old enough, each with its ties; none: there are no more."""
-        yield from bound_lock_waits.bind(self.tenant_id)
+        yield from begin_batch.bind(self.tenant_id)
         return (
             yield from with_ties(
                 lambda last: list_finished_runs.bind(
@@ -227,5 +227,5 @@ class _Purge:
 
 
 def _count(tenant_id: str | None, logs: list[RunLog]) -> Steps[Counter[str]]:
-    yield from bound_lock_waits.bind(tenant_id)
+    yield from begin_batch.bind(tenant_id)
     return (yield from count_run_rows.bind([log.run_id for log in logs]))

@@ -96,10 +96,10 @@ class Stretch:
 
 
 @query
-@reads(str, str)
-def bound_lock_waits(tenant_id: str | None) -> Statement[None]:
-    """Wait for no lock for longer than 50 ms, and be of this tenant, for a transaction."""
-    return Statement(_SQL["bound_lock_waits"], {"tenant_id": tenant_id}, lambda _: None)
+@reads(str, str, str)
+def begin_batch(tenant_id: str | None) -> Statement[None]:
+    """Wait for no lock for over 50 ms, read by index, and be of this tenant: in a transaction."""
+    return Statement(_SQL["begin_batch"], {"tenant_id": tenant_id}, lambda _: None)
 
 
 @query
@@ -235,7 +235,7 @@ class Remover:
 
     def seize(self, run_ids: list[UUID], removal: Removal) -> Steps[list[RunTies]]:
         """Lock runs, note which of them are kept, and answer the others."""
-        yield from bound_lock_waits.bind(self.tenant_id)
+        yield from begin_batch.bind(self.tenant_id)
         locked = set((yield from lock_finished_runs.bind(run_ids)))
         free: list[RunTies] = []
         # Another statement, and so a snapshot from after the locks were taken.

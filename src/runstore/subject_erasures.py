@@ -24,7 +24,7 @@ from .run_removals import (
     Remover,
     RunLog,
     RunTies,
-    bound_lock_waits,
+    begin_batch,
     delete_run_children,
     with_ties,
 )
@@ -388,7 +388,7 @@ class _Erasure:
 
     def _look(self, after: SubjectRun | None) -> Steps[list[tuple[SubjectRun, RunTies]]]:
         """Answer a page of the subject's runs, each with its ties."""
-        yield from bound_lock_waits.bind(self.tenant_id)
+        yield from begin_batch.bind(self.tenant_id)
         return (
             yield from with_ties(
                 lambda last: list_subject_runs.bind(
@@ -399,7 +399,7 @@ class _Erasure:
         )
 
     def _bounded(self, statement: Statement[R]) -> Steps[R]:
-        yield from bound_lock_waits.bind(self.tenant_id)
+        yield from begin_batch.bind(self.tenant_id)
         return (yield from statement)
 
 

@@ -127,6 +127,28 @@ def test_a_row_that_is_locked_keeps_its_own_run_alone(connect: Connect) -> None:
     assert purge_runs(purger, LONG_AGO).runs == 1
 
 
+def test_what_is_deleted_is_found_by_index_whatever_the_statistics_say(connect: Connect) -> None:
+    conn = connect()
+    run_id = make_old_run(caller(conn), events=0)
+    conn.execute(
+        "INSERT INTO runstore.run_events (run_id, seq, type)"
+        " SELECT %s, seq, 'token' FROM generate_series(2, 20000) AS seq",
+        [run_id],
+    )
+    conn.execute("ANALYZE runstore.run_events")
+
+    def plan() -> str:
+        sql = run_removals.delete_finished_runs.bind([run_id]).sql.text
+        rows = conn.execute(f"EXPLAIN {sql}".encode(), {"run_ids": [run_id]})
+        return "\n".join(line for (line,) in rows)
+
+    # All events are this run's, so that reading the table whole looks cheap.
+    assert "Seq Scan on run_events" in plan()
+    with transaction(conn):
+        run_removals.begin_batch(conn, None)
+        assert "Seq Scan" not in plan()
+
+
 # At once
 
 
