@@ -1280,7 +1280,7 @@ CREATE TABLE runstore.run_events (
 -- Name: TABLE run_events; Type: COMMENT; Schema: runstore; Owner: -
 --
 
-COMMENT ON TABLE runstore.run_events IS 'One event of a run. Append-only: rows are neither changed nor, before their run is purged, deleted.';
+COMMENT ON TABLE runstore.run_events IS 'One event of a run. Append-only: rows are neither changed nor deleted, before a purge or an erasure does.';
 
 
 --
@@ -1941,7 +1941,7 @@ CREATE TABLE runstore.usage_logs (
 -- Name: TABLE usage_logs; Type: COMMENT; Schema: runstore; Owner: -
 --
 
-COMMENT ON TABLE runstore.usage_logs IS 'What a subject used of one meter. Rows are never changed; a correction is a row with a negative amount. What was not reported has no row, and is not 0.';
+COMMENT ON TABLE runstore.usage_logs IS 'What a subject used of one meter. Rows are never changed, but for the subject and the metadata of one that is erased; a correction is a row with a negative amount. What was not reported has no row, and is not 0.';
 
 
 --

@@ -133,6 +133,21 @@ def delete_run_events(
 
 
 @query
+@reads(int)
+def sweep_run_events(run_id: UUID) -> Statement[int | None]:
+    """Let the index of a run's events learn which are dead, and return the first that is not.
+
+    It locks nothing, and takes a second for a million of them.
+    """
+    return Statement(
+        _SQL["sweep_run_events"],
+        {"run_id": run_id},
+        lambda rows: rows[0][0] if rows else None,
+        prepare=False,
+    )
+
+
+@query
 @reads(str, int)
 def delete_run_children(run_ids: Sequence[UUID]) -> Statement[Counter[str]]:
     """Delete what hangs off runs, but for heads, logs and holds, and count it by table."""
@@ -192,17 +207,20 @@ class Remover:
         """Delete runs with all that hangs off them, those of long logs after their events."""
         long = [log for log in logs if log.last_seq - log.gone_seq > EVENTS_PER_BATCH]
         removal = yield from self.remove_events([(log, 0) for log in long])
+        for log in long:
+            yield iter(sweep_run_events.bind(log.run_id))
         for group in self._groups([log for log in logs if log.run_id not in removal.kept]):
             removal.add((yield from self._attempt(group)))
         return removal
 
     def _groups(self, logs: Sequence[RunLog]) -> Iterator[list[UUID]]:
-        """Yield runs that together are a batch; the long logs are gone by now."""
+        """Yield runs that together are a batch."""
         group: list[UUID] = []
         room = self.room()
         for log in logs:
             events = log.last_seq - log.gone_seq
-            weight = _RUN_WEIGHT + (events if events <= EVENTS_PER_BATCH else 0)
+            # One whose log was long is a batch by itself.
+            weight = _RUN_WEIGHT + min(events, EVENTS_PER_BATCH)
             if group and weight > room:
                 yield group
                 group, room = [], self.room()

@@ -149,6 +149,31 @@ def test_what_is_deleted_is_found_by_index_whatever_the_statistics_say(connect: 
         assert "Seq Scan" not in plan()
 
 
+def test_the_index_of_a_long_log_forgets_it_before_its_run_is_locked(connect: Connect) -> None:
+    conn = connect()
+    run_id = make_old_run(caller(conn), events=0)
+    conn.execute(
+        "INSERT INTO runstore.run_events (run_id, seq, type)"
+        " SELECT %s, seq, 'token' FROM generate_series(2, 20000) AS seq",
+        [run_id],
+    )
+    conn.execute("ANALYZE runstore.run_events")
+    conn.execute("DELETE FROM runstore.run_events")
+
+    def fetches() -> int:
+        rows = conn.execute(
+            "EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF) SELECT seq FROM runstore.run_events"
+            " WHERE run_id = %s AND seq > 0 ORDER BY seq LIMIT 1",
+            [run_id],
+        )
+        [line] = [line for (line,) in rows if "Heap Fetches" in line]
+        return int(line.partition(": ")[2])
+
+    run_removals.sweep_run_events(conn, run_id)
+
+    assert fetches() < 100
+
+
 # At once
 
 
