@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
@@ -147,6 +147,8 @@ def purge_run_events(
             purge.rows["run_events"] += sum(
                 run.last_seq - max(run.gone_seq, shared) for run, shared in free
             )
+            counts: Counter[str] = yield _count(tenant_id, [run for run, _ in free])
+            purge.rows["run_segments"] += counts["run_segments"]
             kept: set[UUID] = set()
         else:
             removal = yield from remover.remove_events(free)
@@ -226,6 +228,6 @@ class _Purge:
         )
 
 
-def _count(tenant_id: str | None, logs: list[RunLog]) -> Steps[Counter[str]]:
+def _count(tenant_id: str | None, logs: Sequence[RunLog]) -> Steps[Counter[str]]:
     yield from begin_batch.bind(tenant_id)
     return (yield from count_run_rows.bind([log.run_id for log in logs]))

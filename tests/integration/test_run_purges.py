@@ -359,6 +359,8 @@ def test_a_dry_run_of_events_says_what_would_go(committed_call: Caller) -> None:
     call = committed_call
     make_old_run(call, events=3)
     call(fork_run, make_old_run(call, events=3), 2, NewRunFork())
+    fork = call(fork_run, make_old_run(call, events=3), 2, NewRunFork())
+    end(call, fork.id, days=100)
     before = contents(call)
 
     told = call(purge_run_events, LONG_AGO, dry_run=True)
