@@ -32,8 +32,8 @@ FOR UPDATE OF run_heads, runs SKIP LOCKED;
 -- not null: shared_seq, held, held_by_fork, branched, followed
 SELECT
     runs.id AS run_id,
-    EXISTS (
-        SELECT FROM runstore.run_holds
+    runs.id IN (
+        SELECT run_holds.run_id FROM runstore.run_holds
         WHERE run_holds.run_id = runs.id
             AND (run_holds.expires_at IS NULL OR run_holds.expires_at > now())
     ) AS held,
@@ -44,26 +44,26 @@ SELECT
         ),
         0
     ) AS shared_seq,
-    EXISTS (
-        SELECT FROM runstore.run_segments
+    runs.id IN (
+        SELECT run_segments.source_run_id FROM runstore.run_segments
         INNER JOIN runstore.run_holds ON run_segments.run_id = run_holds.run_id
         WHERE run_segments.source_run_id = runs.id
             AND (run_holds.expires_at IS NULL OR run_holds.expires_at > now())
     ) AS held_by_fork,
-    EXISTS (
-        SELECT FROM runstore.reports
+    runs.id IN (
+        SELECT reports.run_id FROM runstore.reports
         INNER JOIN runstore.branch_reports ON reports.id = branch_reports.report_id
         WHERE reports.run_id = runs.id
             AND branch_reports.status = 'open'
     ) AS branched,
-    EXISTS (
-        SELECT FROM runstore.runs AS child
+    runs.id IN (
+        SELECT child.parent_run_id FROM runstore.runs AS child
         WHERE child.parent_run_id = runs.id
             AND child.tenant_id = runs.tenant_id
             AND child.subject_id IS NULL
     )
-    OR EXISTS (
-        SELECT FROM runstore.runs AS fork
+    OR runs.id IN (
+        SELECT fork.forked_from_run_id FROM runstore.runs AS fork
         WHERE fork.forked_from_run_id = runs.id
             AND fork.subject_id IS NULL
     ) AS followed

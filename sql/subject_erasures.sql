@@ -272,11 +272,9 @@ last_row AS (
 
 SELECT
     (SELECT count(*) FROM reservation) AS row_count,
-    last_row.id AS after_id,
-    last_row.tenant_id AS after_tenant_id,
-    last_row.subject_id AS after_subject_id
-FROM (SELECT true) AS always
-LEFT JOIN last_row ON true;
+    (SELECT last_row.id FROM last_row) AS after_id,
+    (SELECT last_row.tenant_id FROM last_row) AS after_tenant_id,
+    (SELECT last_row.subject_id FROM last_row) AS after_subject_id;
 
 -- name: count_subject_rows :many
 -- Count what still has a subject's name, but for its runs, by table.
