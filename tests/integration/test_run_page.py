@@ -155,6 +155,7 @@ def test_it_says_what_is_left_out(call: Caller, limit: dict[str, int]) -> None:
     assert 'class="note"' in part
 
 
+@pytest.mark.owner
 def test_it_says_that_events_were_purged(committed_call: Caller) -> None:
     run_id = make_old_run(committed_call, events=4)
     committed_call(purge_run_events, LONG_AGO)

@@ -38,6 +38,9 @@ from runstore._query import drive
 from runstore.run_purges import reason_to_keep
 from runstore.run_removals import Remover, RunLog
 
+# Purging takes the janitor's rights, and dating runs back the owner's.
+pytestmark = pytest.mark.owner
+
 Conn = Connection[TupleRow]
 
 
