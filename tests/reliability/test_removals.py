@@ -35,13 +35,17 @@ from runstore import (
     transaction,
 )
 from runstore._query import drive
+from runstore.embedded import Server
 from runstore.run_purges import reason_to_keep
 from runstore.run_removals import Remover, RunLog
 
-# Purging takes the janitor's rights, and dating runs back the owner's.
-pytestmark = pytest.mark.owner
-
 Conn = Connection[TupleRow]
+
+
+@pytest.fixture
+def database(server: Server, migrated_dbname: str) -> str:
+    """The superuser's DSN, who may purge, date runs back, and see who waits for whom."""
+    return server.dsn(migrated_dbname)
 
 
 def caller(conn: Conn) -> BlockingCaller:
