@@ -10,7 +10,7 @@ import psycopg
 from psycopg import AsyncConnection, Connection
 from psycopg.pq import TransactionStatus
 
-from ._query import Function, Steps, _publish, _transact, _transact_async
+from ._query import Function, Steps, publish, transact, transact_async
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -36,7 +36,7 @@ def in_batches(define: Callable[P, Batches[R]]) -> Function[P, R]:
             return _work_async(conn, define.__name__, batches)
         return _work(conn, define.__name__, batches)
 
-    return cast("Function[P, R]", _publish(call, define))
+    return cast("Function[P, R]", publish(call, define))
 
 
 def _work(conn: Connection[Any], name: str, batches: Batches[R]) -> R:
@@ -45,7 +45,7 @@ def _work(conn: Connection[Any], name: str, batches: Batches[R]) -> R:
         steps = next(batches)
         while True:
             try:
-                answer = _transact(conn, steps)
+                answer = transact(conn, steps)
             except psycopg.Error as error:
                 steps = batches.throw(error)
             else:
@@ -60,7 +60,7 @@ async def _work_async(conn: AsyncConnection[Any], name: str, batches: Batches[R]
         steps = next(batches)
         while True:
             try:
-                answer = await _transact_async(conn, steps)
+                answer = await transact_async(conn, steps)
             except psycopg.Error as error:
                 steps = batches.throw(error)
             else:

@@ -100,7 +100,7 @@ def purge_runs(
     page = yield purge.look(None)
     while page:
         judged = [(run, reason_to_keep(ties)) for run, ties in page]
-        kept = {run.run_id: reason for run, reason in judged if reason}
+        kept: dict[UUID, KeptReason] = {run.run_id: reason for run, reason in judged if reason}
         free = [run for run, reason in judged if not reason]
         if dry_run:
             purge.rows.update((yield _count(tenant_id, free)))

@@ -346,13 +346,16 @@ class _Erasure:
             self.blanked["usage_logs", "accounted"] += logs.row_count
             since = logs.reached
         after: BlankedReservations | None = None
-        while after is None or after.after_id is not None:
-            after = yield self._bounded(
+        while True:
+            page: BlankedReservations = yield self._bounded(
                 blank_usage_reservations.bind(
                     self.subject_id, self.pseudonym, after, _ROWS_PER_BATCH
                 )
             )
-            self.blanked["usage_reservations", "accounted"] += after.row_count
+            if page.after_id is None:
+                break
+            self.blanked["usage_reservations", "accounted"] += page.row_count
+            after = page
 
     def report(self) -> Batches[SubjectErasure]:
         """Look at what is left, and say what became of everything."""

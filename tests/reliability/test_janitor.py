@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any
 
 import psycopg
 import pytest
+from psycopg import Connection
 from psycopg.errors import InsufficientPrivilege
+from psycopg.rows import TupleRow
 
 from connections import BlockingCaller, Connect
 from contents import contents
@@ -26,18 +28,32 @@ from usage_factories import make_quota, record, reserve
 
 SUBJECT = "zoe"
 
+Conn = Connection[TupleRow]
+
+
+def purge_all_events(conn: Conn) -> object:
+    return purge_run_events(conn, LONG_AGO)
+
+
+def purge_all(conn: Conn) -> object:
+    return purge_runs(conn, datetime.now(UTC))
+
+
+def erase_zoe(conn: Conn) -> object:
+    return erase_subject(conn, SUBJECT)
+
 
 @pytest.mark.owner
 @pytest.mark.parametrize(
     "work",
     [
-        pytest.param(lambda conn: purge_run_events(conn, LONG_AGO), id="purge_run_events"),
-        pytest.param(lambda conn: purge_runs(conn, datetime.now(UTC)), id="purge_runs"),
-        pytest.param(lambda conn: erase_subject(conn, SUBJECT), id="erase_subject"),
+        pytest.param(purge_all_events, id="purge_run_events"),
+        pytest.param(purge_all, id="purge_runs"),
+        pytest.param(erase_zoe, id="erase_subject"),
     ],
 )
 def test_the_janitor_does_it_and_the_writer_cannot(
-    connect: Connect, logins: Logins, migrated_dbname: str, work: Any
+    connect: Connect, logins: Logins, migrated_dbname: str, work: Callable[[Conn], object]
 ) -> None:
     call = BlockingCaller(connect(), in_transaction=False)
     make_quota(call, subject_id=SUBJECT)

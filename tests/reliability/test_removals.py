@@ -52,6 +52,26 @@ def caller(conn: Conn) -> BlockingCaller:
     return BlockingCaller(conn, in_transaction=False)
 
 
+def fork(conn: Conn, run_id: UUID) -> object:
+    return fork_run(conn, run_id, 1, NewRunFork())
+
+
+def hold(conn: Conn, run_id: UUID) -> object:
+    return hold_run(conn, run_id, "audit")
+
+
+def purge_all(conn: Conn) -> object:
+    return purge_runs(conn, LONG_AGO, page_size=2)
+
+
+def purge_all_events(conn: Conn) -> object:
+    return purge_run_events(conn, LONG_AGO, page_size=2)
+
+
+def erase_zoe(conn: Conn) -> object:
+    return erase_subject(conn, "zoe", page_size=2)
+
+
 def seqs(conn: Conn, run_id: UUID) -> list[int]:
     return [event.seq for event in iter_run_events(conn, run_id)]
 
@@ -98,8 +118,8 @@ def test_who_forks_a_run_while_its_events_go_is_told(connect: Connect) -> None:
 @pytest.mark.parametrize(
     "work",
     [
-        pytest.param(lambda conn, id: fork_run(conn, id, 1, NewRunFork()), id="fork"),
-        pytest.param(lambda conn, id: hold_run(conn, id, "audit"), id="hold"),
+        pytest.param(fork, id="fork"),
+        pytest.param(hold, id="hold"),
     ],
 )
 def test_what_somebody_works_on_is_passed_over_without_waiting(
@@ -300,11 +320,9 @@ def _short_batches(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     "work",
     [
-        pytest.param(lambda conn: purge_runs(conn, LONG_AGO, page_size=2), id="purge_runs"),
-        pytest.param(
-            lambda conn: purge_run_events(conn, LONG_AGO, page_size=2), id="purge_run_events"
-        ),
-        pytest.param(lambda conn: erase_subject(conn, "zoe", page_size=2), id="erase_subject"),
+        pytest.param(purge_all, id="purge_runs"),
+        pytest.param(purge_all_events, id="purge_run_events"),
+        pytest.param(erase_zoe, id="erase_subject"),
     ],
 )
 def test_what_is_cut_off_leaves_whole_runs_and_goes_on(
