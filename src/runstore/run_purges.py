@@ -97,7 +97,7 @@ def purge_runs(
     """
     purge = _Purge(finished_before, page_size, dry_run, tenant_id, on_batch)
     remover = Remover(tenant_id, reason_to_keep)
-    page = yield purge.look(None)
+    page: _Page = yield purge.look(None)
     while page:
         judged = [(run, reason_to_keep(ties)) for run, ties in page]
         kept: dict[UUID, KeptReason] = {run.run_id: reason for run, reason in judged if reason}
@@ -139,7 +139,7 @@ def purge_run_events(
     """
     purge = _Purge(finished_before, page_size, dry_run, tenant_id, on_batch, with_events=True)
     remover = Remover(tenant_id, _held)
-    page = yield purge.look(None)
+    page: _Page = yield purge.look(None)
     while page:
         free = [(run, ties.shared_seq) for run, ties in page if not ties.held]
         purge.kept["held"] += len(page) - len(free)
