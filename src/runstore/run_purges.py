@@ -100,7 +100,10 @@ def purge_runs(
     page: _Page = yield purge.look(None)
     while page:
         judged = [(run, reason_to_keep(ties)) for run, ties in page]
-        kept: dict[UUID, KeptReason] = {run.run_id: reason for run, reason in judged if reason}
+        kept: dict[UUID, KeptReason] = {}
+        for run, reason in judged:
+            if reason is not None:
+                kept[run.run_id] = reason
         free = [run for run, reason in judged if not reason]
         if dry_run:
             purge.rows.update((yield _count(tenant_id, free)))
