@@ -99,7 +99,9 @@ def purge_runs(
     remover = Remover(tenant_id, reason_to_keep)
     page: _Page = yield purge.look(None)
     while page:
-        judged = [(run, reason_to_keep(ties)) for run, ties in page]
+        judged: list[tuple[FinishedRun, KeptReason | None]] = [
+            (run, reason_to_keep(ties)) for run, ties in page
+        ]
         kept: dict[UUID, KeptReason] = {}
         for run, reason in judged:
             if reason is not None:
@@ -113,7 +115,8 @@ def purge_runs(
                 # Forks of this page are gone, and what they were forked from is free.
                 forked = [run for run, reason in judged if reason == "forked"]
                 removal.add((yield from remover.remove_runs(forked)))
-                kept = {id: reason for id, reason in kept.items() if reason != "forked"}
+                for run in forked:
+                    del kept[run.run_id]
             purge.rows.update(removal.rows)
             kept |= removal.kept
         purge.kept.update(kept.values())
