@@ -100,7 +100,7 @@ def query(define: Callable[P, Statement[R]]) -> Query[P, R]:
             return _run_async(conn, statement)
         return _run(conn, statement)
 
-    return cast("Query[P, R]", _publish(call, define))
+    return cast("Query[P, R]", publish(call, define))
 
 
 def reads(*row: Any) -> Callable[[DefinitionT], DefinitionT]:
@@ -131,13 +131,14 @@ def operation(define: Callable[P, Steps[R]]) -> Operation[P, R]:
     ) -> Any:
         steps = define(*args, **kwargs)
         if isinstance(conn, AsyncConnection):
-            return _transact_async(conn, steps)
-        return _transact(conn, steps)
+            return transact_async(conn, steps)
+        return transact(conn, steps)
 
-    return cast("Operation[P, R]", _publish(call, define))
+    return cast("Operation[P, R]", publish(call, define))
 
 
-def _publish(call: Any, define: Callable[..., Any]) -> Any:
+def publish(call: Any, define: Callable[..., Any]) -> Any:
+    """Give the function that makes a call its signature, and its definition as `bind`."""
     signature = inspect.signature(define)
     conn = inspect.Parameter("conn", inspect.Parameter.POSITIONAL_OR_KEYWORD)
     call.__signature__ = signature.replace(parameters=[conn, *signature.parameters.values()])
@@ -251,11 +252,13 @@ async def drive_async(conn: AsyncConnection[Any], steps: Steps[R]) -> R:
         return cast(R, stop.value)
 
 
-def _transact(conn: Connection[Any], steps: Steps[R]) -> R:
+def transact(conn: Connection[Any], steps: Steps[R]) -> R:
+    """Take steps on a blocking connection in one transaction."""
     with conn.transaction():
         return drive(conn, steps)
 
 
-async def _transact_async(conn: AsyncConnection[Any], steps: Steps[R]) -> R:
+async def transact_async(conn: AsyncConnection[Any], steps: Steps[R]) -> R:
+    """Take steps on an asyncio connection in one transaction."""
     async with conn.transaction():
         return await drive_async(conn, steps)

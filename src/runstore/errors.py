@@ -132,6 +132,15 @@ class InvalidPayload(RunstoreError, ValueError):
         self.reason = reason
 
 
+class EventsPurged(RunstoreError):
+    """Events of a run have been purged: what is left is not its log."""
+
+    def __init__(self, run_id: UUID, purged_seq: int) -> None:
+        super().__init__(f"the events of run {run_id} up to {purged_seq} have been purged")
+        self.run_id = run_id
+        self.purged_seq = purged_seq
+
+
 class TransactionAborted(RunstoreError):
     """A statement failed in a transaction and its error was swallowed; nothing was written."""
 
@@ -168,6 +177,7 @@ FOREIGN_KEYS: Final = {
 
 # Foreign keys whose rows are written together with what they point at: what fails is a delete.
 RESTRICTING_KEYS: Final = {
+    "run_holds_run_id_fkey": "a hold keeps this run",
     "run_segments_source_run_id_fkey": "a fork reads events of this run",
 }
 

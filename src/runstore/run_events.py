@@ -15,7 +15,14 @@ from ._json import refuse_too_much
 from ._models import Amount, Input, Json, Key, Row, RunId, RunStatus
 from ._query import Rows, Statement, Steps, query, reads
 from ._statements import get, maker, many, not_found
-from .errors import Conflict, InvalidPayload, InvalidTransition, RunstoreError, StaleWrite
+from .errors import (
+    Conflict,
+    EventsPurged,
+    InvalidPayload,
+    InvalidTransition,
+    RunstoreError,
+    StaleWrite,
+)
 
 _SQL: Final = _sql.load("run_events")
 
@@ -48,13 +55,17 @@ class EventPage(Row):
 
 
 class RunHead(Row):
-    """How far a run's log goes, and whether it has ended."""
+    """How far a run's log goes, and whether it has ended.
+
+    The run's own events up to `purged_seq` have been purged; None: none has.
+    """
 
     run_id: UUID
     status: RunStatus
     last_seq: int
     closed: bool
     heartbeat_at: datetime
+    purged_seq: int | None
 
 
 class NewRunEvent(Input):
@@ -179,22 +190,24 @@ def get_run_head(run_id: RunId) -> Statement[RunHead]:
 
 
 @query
-@reads(UUID, RunStatus, int, RunEvent | None)
+@reads(UUID, RunStatus, int, int | None, RunEvent | None)
 def read_run_events(
     run_id: RunId, *, after: Amount = 0, page_size: int = 500
 ) -> Statement[EventPage]:
     """Return a page of a run's events, those numbered after `after`, in order.
 
     The events and the run's status are of one snapshot. A fork's page starts with the events
-    that it shares. Raises `NotFound`.
+    that it shares. Raises `NotFound`, and `EventsPurged` where events after `after` are gone.
     """
     if not 1 <= page_size <= MAX_PAGE_SIZE:
         raise InvalidPayload("page_size", f"must be from 1 to {MAX_PAGE_SIZE}")
     make = maker(RunEvent)
 
     def read(rows: Rows) -> EventPage:
-        run_id, status, last_seq, first_seq, *_ = rows[0]
-        events = [] if first_seq is None else [make(row[3:]) for row in rows]
+        run_id, status, last_seq, purged_seq, first_seq, *_ = rows[0]
+        if purged_seq is not None and after < purged_seq:
+            raise EventsPurged(run_id, purged_seq)
+        events = [] if first_seq is None else [make(row[4:]) for row in rows]
         return EventPage.model_construct(
             run_id=run_id, status=status, last_seq=last_seq, events=events
         )

@@ -362,7 +362,7 @@ def delete_run(run_id: RunId) -> Statement[DeletedRun]:
     """Delete a run that has ended, with all that hangs off it. Nothing of it is left.
 
     Raises `NotFound`, `InvalidTransition` when the run is active, `Conflict` when a fork
-    still reads events of it: delete the forks first.
+    still reads events of it (delete the forks first) or a hold keeps it.
     """
     return transition(
         DeletedRun, _SQL["delete_run"], {"run_id": run_id}, _RUN, lambda: get_run.bind(run_id)
