@@ -224,7 +224,7 @@ def test_a_purge_cannot_run_in_a_transaction(call: Caller, purge: Any) -> None:
 def test_a_purge_needs_a_time_with_a_zone_and_a_page_of_some_size(
     committed_call: Caller, purge: Any
 ) -> None:
-    with pytest.raises(InvalidPayload, match="finished_before: has no time zone"):
+    with pytest.raises(InvalidPayload, match="finished_before: should have timezone info"):
         committed_call(purge, datetime(2026, 1, 1))  # noqa: DTZ001
     for page_size in (0, 10_001):
         with pytest.raises(InvalidPayload, match="page_size"):
