@@ -65,7 +65,7 @@ def test_a_hold_needs_a_run_a_reason_and_a_time_zone(call: Caller) -> None:
     run = make_run(call)
     with pytest.raises(InvalidPayload, match="reason"):
         call(hold_run, run.id, "")
-    with pytest.raises(InvalidPayload, match="expires_at: has no time zone"):
+    with pytest.raises(InvalidPayload, match="expires_at: should have timezone info"):
         call(hold_run, run.id, "audit", expires_at=datetime(2030, 1, 1))  # noqa: DTZ001
 
 
