@@ -1280,7 +1280,7 @@ CREATE TABLE runstore.run_events (
 -- Name: TABLE run_events; Type: COMMENT; Schema: runstore; Owner: -
 --
 
-COMMENT ON TABLE runstore.run_events IS 'One event of a run. Append-only: rows are neither changed nor, before their run is purged, deleted.';
+COMMENT ON TABLE runstore.run_events IS 'One event of a run. Append-only: rows are neither changed nor deleted, before a purge or an erasure does.';
 
 
 --
@@ -1344,6 +1344,50 @@ COMMENT ON COLUMN runstore.run_heads.closed IS 'True when the run''s status is f
 --
 
 COMMENT ON COLUMN runstore.run_heads.heartbeat_at IS 'The last sign of life: a heartbeat, an append or a change of status.';
+
+
+--
+-- Name: run_holds; Type: TABLE; Schema: runstore; Owner: -
+--
+
+CREATE TABLE runstore.run_holds (
+    run_id uuid NOT NULL,
+    reason text NOT NULL,
+    tenant_id text DEFAULT runstore.current_tenant_id() NOT NULL,
+    held_by text,
+    expires_at timestamp with time zone,
+    created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    CONSTRAINT run_holds_held_by_check CHECK (((char_length(held_by) >= 1) AND (char_length(held_by) <= 255))),
+    CONSTRAINT run_holds_reason_check CHECK (((char_length(reason) >= 1) AND (char_length(reason) <= 255)))
+);
+
+
+--
+-- Name: TABLE run_holds; Type: COMMENT; Schema: runstore; Owner: -
+--
+
+COMMENT ON TABLE runstore.run_holds IS 'A reason to keep a run: while it has one, the run is not deleted and nothing of it is purged or erased.';
+
+
+--
+-- Name: COLUMN run_holds.reason; Type: COMMENT; Schema: runstore; Owner: -
+--
+
+COMMENT ON COLUMN runstore.run_holds.reason IS 'Why the run is kept; each reason is released by itself.';
+
+
+--
+-- Name: COLUMN run_holds.held_by; Type: COMMENT; Schema: runstore; Owner: -
+--
+
+COMMENT ON COLUMN runstore.run_holds.held_by IS 'Who wants it kept; the application chooses.';
+
+
+--
+-- Name: COLUMN run_holds.expires_at; Type: COMMENT; Schema: runstore; Owner: -
+--
+
+COMMENT ON COLUMN runstore.run_holds.expires_at IS 'From when on the hold keeps nothing; NULL: until it is released.';
 
 
 --
@@ -1423,6 +1467,8 @@ CREATE TABLE runstore.runs (
     updated_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
     cancel_requested_at timestamp with time zone,
     finished_at timestamp with time zone,
+    purged_seq bigint,
+    events_purged_at timestamp with time zone,
     CONSTRAINT runs_exclusive_check CHECK (((NOT exclusive) OR (thread_id IS NOT NULL))),
     CONSTRAINT runs_finished_at_check CHECK (((finished_at IS NOT NULL) = (status = ANY (ARRAY['completed'::text, 'failed'::text, 'cancelled'::text])))),
     CONSTRAINT runs_forked_at_seq_check CHECK (((forked_at_seq >= 0) AND ((forked_at_seq IS NULL) = (forked_from_run_id IS NULL)))),
@@ -1588,6 +1634,20 @@ COMMENT ON COLUMN runstore.runs.updated_at IS 'When the status, the phase or the
 --
 
 COMMENT ON COLUMN runstore.runs.cancel_requested_at IS 'When somebody asked the run to stop; the run itself decides when it does.';
+
+
+--
+-- Name: COLUMN runs.purged_seq; Type: COMMENT; Schema: runstore; Owner: -
+--
+
+COMMENT ON COLUMN runstore.runs.purged_seq IS 'The run''s own events up to this number are gone, but for those that a fork reads; NULL: none is.';
+
+
+--
+-- Name: COLUMN runs.events_purged_at; Type: COMMENT; Schema: runstore; Owner: -
+--
+
+COMMENT ON COLUMN runstore.runs.events_purged_at IS 'When the last of the run''s events was purged; NULL: the log is whole, or its purge is under way.';
 
 
 --
@@ -1881,7 +1941,7 @@ CREATE TABLE runstore.usage_logs (
 -- Name: TABLE usage_logs; Type: COMMENT; Schema: runstore; Owner: -
 --
 
-COMMENT ON TABLE runstore.usage_logs IS 'What a subject used of one meter. Rows are never changed; a correction is a row with a negative amount. What was not reported has no row, and is not 0.';
+COMMENT ON TABLE runstore.usage_logs IS 'What a subject used of one meter. Rows are never changed, but for the subject and the metadata of one that is erased; a correction is a row with a negative amount. What was not reported has no row, and is not 0.';
 
 
 --
@@ -2265,6 +2325,14 @@ ALTER TABLE ONLY runstore.run_heads
 
 
 --
+-- Name: run_holds run_holds_pkey; Type: CONSTRAINT; Schema: runstore; Owner: -
+--
+
+ALTER TABLE ONLY runstore.run_holds
+    ADD CONSTRAINT run_holds_pkey PRIMARY KEY (run_id, reason);
+
+
+--
 -- Name: run_segments run_segments_pkey; Type: CONSTRAINT; Schema: runstore; Owner: -
 --
 
@@ -2393,6 +2461,13 @@ CREATE INDEX cta_events_tenant_id_created_at_id_idx ON runstore.cta_events USING
 
 
 --
+-- Name: cta_events_tenant_id_resolved_by_run_id_id_idx; Type: INDEX; Schema: runstore; Owner: -
+--
+
+CREATE INDEX cta_events_tenant_id_resolved_by_run_id_id_idx ON runstore.cta_events USING btree (tenant_id, resolved_by, run_id, id) WHERE (resolved_by IS NOT NULL);
+
+
+--
 -- Name: reports_tenant_id_created_at_id_idx; Type: INDEX; Schema: runstore; Owner: -
 --
 
@@ -2404,6 +2479,13 @@ CREATE INDEX reports_tenant_id_created_at_id_idx ON runstore.reports USING btree
 --
 
 CREATE UNIQUE INDEX run_events_run_id_append_id_key ON runstore.run_events USING btree (run_id, append_id) WHERE (append_id IS NOT NULL);
+
+
+--
+-- Name: run_holds_tenant_id_run_id_reason_idx; Type: INDEX; Schema: runstore; Owner: -
+--
+
+CREATE INDEX run_holds_tenant_id_run_id_reason_idx ON runstore.run_holds USING btree (tenant_id, run_id, reason);
 
 
 --
@@ -2425,6 +2507,13 @@ CREATE INDEX runs_forked_from_run_id_idx ON runstore.runs USING btree (forked_fr
 --
 
 CREATE INDEX runs_parent_run_id_idx ON runstore.runs USING btree (parent_run_id) WHERE (parent_run_id IS NOT NULL);
+
+
+--
+-- Name: runs_tenant_id_finished_at_id_idx; Type: INDEX; Schema: runstore; Owner: -
+--
+
+CREATE INDEX runs_tenant_id_finished_at_id_idx ON runstore.runs USING btree (tenant_id, finished_at, id) INCLUDE (events_purged_at) WHERE (finished_at IS NOT NULL);
 
 
 --
@@ -2666,6 +2755,14 @@ ALTER TABLE ONLY runstore.run_events
 
 ALTER TABLE ONLY runstore.run_heads
     ADD CONSTRAINT run_heads_run_id_fkey FOREIGN KEY (run_id) REFERENCES runstore.runs(id) ON DELETE CASCADE;
+
+
+--
+-- Name: run_holds run_holds_run_id_fkey; Type: FK CONSTRAINT; Schema: runstore; Owner: -
+--
+
+ALTER TABLE ONLY runstore.run_holds
+    ADD CONSTRAINT run_holds_run_id_fkey FOREIGN KEY (run_id) REFERENCES runstore.runs(id) ON DELETE RESTRICT;
 
 
 --

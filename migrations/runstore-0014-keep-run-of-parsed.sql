@@ -2,7 +2,7 @@
 -- a text was parsed and analyzed anew by each INSERT: an eighth of what one row takes of the server. What the
 -- function answers is the same.
 --
--- depends: runstore-0012-create-prices
+-- depends: runstore-0013-create-run-holds
 
 SET LOCAL lock_timeout = '2s';
 SET LOCAL statement_timeout = '1min';

@@ -4,7 +4,8 @@
 --   runstore_migrator  logs in for a deploy, and is the owner from its first statement on.
 --   runstore_writer    logs in for the application: it reads everything, adds rows, and changes the columns that
 --                      statements of the library change. What is append-only it can neither change nor delete.
---   runstore_janitor   logs in for retention: it reads everything, and deletes runs, which nobody else may.
+--   runstore_janitor   logs in for retention: it reads everything, deletes runs and erases persons, which nobody
+--                      else may.
 --   runstore_reader    logs in for dashboards and analysts: it reads.
 --
 -- Run it in each database with `psql -f roles.sql`: once before the first deploy, and after each deploy, before the new
@@ -157,8 +158,7 @@ BEGIN
             table_name,
             privileges
         FROM (VALUES
-            -- Append-only: what has no UPDATE. A run is deleted with all that it recorded, so DELETE on it is the
-            -- janitor's alone; what hangs off it goes by the owner's foreign keys.
+            -- Append-only: what has no UPDATE. DELETE of what a run recorded is the janitor's alone.
             ('runstore_writer', 'agent_invocations', 'INSERT, UPDATE (status, output, finish_reason, error, '
                 'input_tokens, output_tokens, cache_read_tokens, cache_write_tokens, reasoning_tokens, cost_usd, '
                 'usage_raw, finished_at)'),
@@ -178,6 +178,7 @@ BEGIN
             ('runstore_writer', 'reports', 'INSERT, UPDATE (title, format, summary, status, version, revision, '
                 'last_position, published_version, updated_at, published_at, archived_at)'),
             ('runstore_writer', 'run_events', 'INSERT'),
+            ('runstore_writer', 'run_holds', 'INSERT, UPDATE (held_by, expires_at), DELETE'),
             ('runstore_writer', 'run_heads', 'INSERT, UPDATE (last_seq, closed, heartbeat_at)'),
             ('runstore_writer', 'run_segments', 'INSERT'),
             ('runstore_writer', 'runs', 'INSERT, UPDATE (phase, status, output, error, started_at, updated_at, '
@@ -188,7 +189,32 @@ BEGIN
             ('runstore_writer', 'usage_counters', 'INSERT, UPDATE (used, held)'),
             ('runstore_writer', 'usage_logs', 'INSERT'),
             ('runstore_writer', 'usage_reservations', 'INSERT, UPDATE (status, expires_at, finished_at)'),
-            ('runstore_janitor', 'runs', 'DELETE')
+            -- Purging and erasing. Whoever locks a row needs UPDATE on some column of it: heads and quotas are
+            -- only locked.
+            ('runstore_janitor', 'agent_invocations', 'DELETE'),
+            ('runstore_janitor', 'agent_steps', 'DELETE'),
+            ('runstore_janitor', 'branch_reports', 'DELETE'),
+            ('runstore_janitor', 'branch_sections', 'DELETE'),
+            ('runstore_janitor', 'cta_events', 'DELETE, UPDATE (resolved_by)'),
+            ('runstore_janitor', 'memory_records', 'DELETE'),
+            ('runstore_janitor', 'phase_results', 'DELETE'),
+            ('runstore_janitor', 'quotas', 'DELETE, UPDATE (updated_at)'),
+            ('runstore_janitor', 'report_sections', 'DELETE'),
+            ('runstore_janitor', 'report_version_sections', 'DELETE'),
+            ('runstore_janitor', 'report_versions', 'DELETE'),
+            ('runstore_janitor', 'reports', 'DELETE'),
+            ('runstore_janitor', 'run_events', 'DELETE, UPDATE (payload)'),
+            ('runstore_janitor', 'run_heads', 'DELETE, UPDATE (heartbeat_at)'),
+            ('runstore_janitor', 'run_holds', 'DELETE'),
+            ('runstore_janitor', 'run_segments', 'DELETE'),
+            ('runstore_janitor', 'runs', 'DELETE, UPDATE (purged_seq, events_purged_at, name, thread_id, subject_id, '
+                'input, output, error, exclusive, idempotency_key, trace_id, metadata)'),
+            ('runstore_janitor', 'sandboxes', 'DELETE'),
+            ('runstore_janitor', 'snapshots', 'DELETE'),
+            ('runstore_janitor', 'tool_calls', 'DELETE'),
+            ('runstore_janitor', 'usage_counters', 'DELETE'),
+            ('runstore_janitor', 'usage_logs', 'UPDATE (subject_id, metadata)'),
+            ('runstore_janitor', 'usage_reservations', 'UPDATE (subject_id, metadata)')
         ) AS privileges (role_name, table_name, privileges)
     LOOP
         EXECUTE format('GRANT %s ON runstore.%I TO %I', granted.privileges, granted.table_name, granted.role_name);

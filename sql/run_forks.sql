@@ -2,8 +2,8 @@
 -- there (run_segments) and copies none; its own events go on with the next number.
 
 -- name: fork_run :one
--- Insert a fork with its head and its segments. No row: the run does not exist or has fewer
--- events, the fork's id or idempotency key is taken, or another exclusive run of its thread is active.
+-- Insert a fork with its head and its segments. No row: the run does not exist, has fewer events
+-- or some that are purged, the fork's id or idempotency key is taken, or another exclusive run of its thread is active.
 WITH origin AS MATERIALIZED (
     SELECT
         runs.id,
@@ -17,6 +17,7 @@ WITH origin AS MATERIALIZED (
     WHERE runs.id = %(run_id)s
         AND run_heads.run_id = %(run_id)s
         AND run_heads.last_seq >= %(at_seq)s
+        AND runs.purged_seq IS NULL
     FOR KEY SHARE OF runs
 ),
 

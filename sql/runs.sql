@@ -566,8 +566,22 @@ ORDER BY
 LIMIT %(row_limit)s;
 
 -- name: delete_run :one
--- Delete a run that has ended, with all that hangs off it. No row: it does not exist or is active.
-DELETE FROM runstore.runs
-WHERE id = %(run_id)s
-    AND status IN ('completed', 'failed', 'cancelled')
-RETURNING id;
+-- Delete a run that has ended, with all that hangs off it and the holds on it that have expired.
+-- No row: it does not exist or is active.
+WITH run AS (
+    DELETE FROM runstore.runs
+    WHERE id = %(run_id)s
+        AND status IN ('completed', 'failed', 'cancelled')
+    RETURNING id
+),
+
+expired_hold AS (
+    DELETE FROM runstore.run_holds
+    USING run
+    WHERE run_holds.run_id = %(run_id)s
+        AND run_holds.run_id = run.id
+        AND run_holds.expires_at <= now()
+)
+
+SELECT run.id
+FROM run;

@@ -130,9 +130,7 @@ def connection_kind(request: pytest.FixtureRequest) -> Kind:
 
 
 @pytest.fixture
-def call(
-    connection_kind: Kind, logins: Logins, role: Role, shared_dbname: str
-) -> Iterator[Caller]:
+def call(connection_kind: Kind, logins: Logins, role: Role, shared_dbname: str) -> Iterator[Caller]:
     """Calls functions in one transaction that is rolled back."""
     with caller(connection_kind, logins.dsn(role, shared_dbname), rolled_back=True) as call:
         yield call

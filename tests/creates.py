@@ -210,7 +210,7 @@ def most_memory(call: Caller) -> Input:
         phase="build",
         kind=TEXT,
         # Larger than a page of a table, and than what PostgreSQL compresses in one piece.
-        content=TEXT * 20_000,
+        content=TEXT * 10_000,
         metadata=DOCUMENT,
     )
 

@@ -15,7 +15,19 @@ from logins import Role
 from runstore import _sql
 
 # The statements of retention. Every other one that writes is the writer's.
-JANITORS: Final = {"delete_run"}
+JANITORS: Final = {
+    "adopt_runs",
+    "blank_answers",
+    "blank_run",
+    "blank_run_events",
+    "blank_usage_logs",
+    "blank_usage_reservations",
+    "delete_finished_runs",
+    "delete_run",
+    "delete_run_children",
+    "delete_run_events",
+    "delete_subject_quota",
+}
 
 _PLACEHOLDER: Final = re.compile(r"%\(\w+\)[sbt]")
 
@@ -29,9 +41,20 @@ class Privilege:
     column: str | None = None
 
 
+# Whoever locks a row needs UPDATE on some column of it.
+LOCKED: Final[dict[Role, set[Privilege]]] = {
+    "janitor": {
+        Privilege("run_heads", "UPDATE", "heartbeat_at"),
+        Privilege("quotas", "UPDATE", "updated_at"),
+    }
+}
+
+
 def needed() -> dict[Role, set[Privilege]]:
     """Return what the roles that write need, beyond SELECT on everything."""
     privileges: dict[Role, set[Privilege]] = defaultdict(set)
+    for role, locked in LOCKED.items():
+        privileges[role].update(locked)
     for file in sorted(_sql.directory("sql").glob("*.sql")):
         for name, sql in _sql.parse(file).items():
             privileges["janitor" if name in JANITORS else "writer"].update(_of(sql.text))

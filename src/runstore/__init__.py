@@ -51,6 +51,7 @@ from .cta_events import (
 )
 from .errors import (
     Conflict,
+    EventsPurged,
     InvalidPayload,
     InvalidTransition,
     MergeConflict,
@@ -77,6 +78,7 @@ from .memory_records import (
     get_memory_record,
     get_memory_records,
 )
+from .payloads import payload_rules, set_payload_rules
 from .phase_results import (
     NewPhaseResult,
     PhaseResult,
@@ -129,9 +131,11 @@ from .run_events import (
     read_run_events,
 )
 from .run_forks import NewRunFork, fork_run, list_forks
+from .run_holds import RunHold, hold_run, list_run_holds, release_run_hold
 from .run_imports import import_run_events
 from .run_listeners import RunListener, listen_run_events
 from .run_notifiers import RunNotifier, notify_run_events
+from .run_purges import RunPurge, purge_run_events, purge_runs
 from .run_tails import iter_run_events, tail_run_events
 from .run_trees import InvocationNode, PhaseNode, RunTree, SandboxNode, get_run_tree
 from .runs import (
@@ -163,6 +167,7 @@ from .sandboxes import (
 from .schema import SchemaCheck, check_schema
 from .snapshots import NewSnapshot, Snapshot, create_snapshot_record, get_snapshot, list_snapshots
 from .sse import format_sse
+from .subject_erasures import ErasedRows, SubjectErasure, erase_subject
 from .tool_calls import (
     NewToolCall,
     ToolCall,
@@ -215,8 +220,10 @@ __all__ = [
     "Created",
     "CtaEvent",
     "DeletedRun",
+    "ErasedRows",
     "EventPage",
     "EventWriter",
+    "EventsPurged",
     "Finished",
     "Heartbeat",
     "InvalidPayload",
@@ -265,8 +272,10 @@ __all__ = [
     "Run",
     "RunEvent",
     "RunHead",
+    "RunHold",
     "RunListener",
     "RunNotifier",
+    "RunPurge",
     "RunState",
     "RunTree",
     "RunstoreError",
@@ -279,6 +288,7 @@ __all__ = [
     "Snapshot",
     "StaleWrite",
     "StalledRun",
+    "SubjectErasure",
     "ToolCall",
     "TransactionAborted",
     "UsageLog",
@@ -312,6 +322,7 @@ __all__ = [
     "create_tool_calls",
     "delete_run",
     "discard_branch_report",
+    "erase_subject",
     "expire_cta_events",
     "expire_reservations",
     "fail_feature_run",
@@ -341,6 +352,7 @@ __all__ = [
     "get_tool_call",
     "get_usage",
     "heartbeat_run",
+    "hold_run",
     "import_run_events",
     "iter_run_events",
     "list_agent_invocations",
@@ -354,6 +366,7 @@ __all__ = [
     "list_report_sections",
     "list_report_versions",
     "list_reports",
+    "list_run_holds",
     "list_runs",
     "list_snapshots",
     "list_stalled_runs",
@@ -368,14 +381,18 @@ __all__ = [
     "open_pool_async",
     "order_report_sections",
     "pass_phase_result",
+    "payload_rules",
     "pipeline",
     "price_usage",
     "publish_report",
+    "purge_run_events",
+    "purge_runs",
     "put_branch_section",
     "put_report_section",
     "read_run_events",
     "rebuild_usage_counters",
     "record_usage",
+    "release_run_hold",
     "release_usage",
     "remove_branch_section",
     "remove_quota",
@@ -386,6 +403,7 @@ __all__ = [
     "revert_branch_section",
     "revise_report",
     "run_of",
+    "set_payload_rules",
     "set_price",
     "set_quota",
     "settle_usage",

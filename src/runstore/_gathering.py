@@ -6,6 +6,8 @@ import time
 from dataclasses import dataclass
 from uuid import UUID, uuid4
 
+from ._models import RunId
+from ._parameters import checked
 from .errors import InvalidPayload
 from .run_events import MAX_EVENTS, NewRunEvent, documents_of
 
@@ -21,7 +23,8 @@ class Batch:
 class Gathering:
     """Events on their way to one run. Nothing of it may be used by two threads at once."""
 
-    def __init__(self, run_id: UUID, max_delay: float, max_events: int, max_bytes: int) -> None:
+    @checked
+    def __init__(self, run_id: RunId, max_delay: float, max_events: int, max_bytes: int) -> None:
         if not 0 <= max_delay < float("inf"):
             raise InvalidPayload("max_delay", "must be 0 seconds or more")
         if not 1 <= max_events <= MAX_EVENTS:

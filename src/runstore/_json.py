@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Sized
+from decimal import Decimal
 from typing import Final, cast
 
 import orjson
@@ -13,20 +14,30 @@ import psycopg.pq
 from pydantic_core import to_json
 
 from .errors import InvalidPayload
+from .payloads import current_rules
 
 # How many arrays and objects may stand in each other. orjson writes no more.
 MAX_DEPTH: Final = 254
 
 _BACKSLASH: Final = ord("\\")
 
+# A message of PostgreSQL's protocol has less than 1 GiB, and who reads it needs several times that.
+MAX_TOGETHER: Final = 256 << 20
+
 # A NUL as JSON writes it. An even number of backslashes before it is text that spells a NUL.
 _NUL: Final = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
+
+_NAME: Final = re.compile(r"[\w-]{1,64}")
 
 
 class Json(bytes):
     """An encoded JSON document, ready to be sent as jsonb."""
 
     __slots__ = ()
+
+    def __repr__(self) -> str:
+        """Say how long the document is, and nothing of what it says."""
+        return f"<Json of {len(self)} bytes>"
 
 
 class JsonDumper(psycopg.adapt.Dumper):
@@ -54,30 +65,25 @@ def encode(value: object, path: str) -> Json:
 
 
 def document(value: object, path: str) -> bytes:
-    """Return a value as the bytes of a JSON document.
+    """Return a value as the bytes of a JSON document, by the rules that `payload_rules` has set.
 
     Raises `InvalidPayload`, with the path of the part at fault, for what jsonb or a reader
     of it cannot hold: NUL characters, lone surrogates, NaN, infinities, integers beyond 64
     bits, keys that are not strings, types that JSON does not have, nesting beyond
-    `MAX_DEPTH`.
+    `MAX_DEPTH`; and for what is larger than the rules allow.
     """
-    try:
-        encoded = orjson.dumps(value, option=_STRICT)
-    except TypeError:
-        check(value, path)
-        raise InvalidPayload(path, "holds something that only looks like JSON") from None
-    # One byte is looked for much faster than several.
-    if _BACKSLASH in encoded and b"\\u0000" in encoded and _NUL.search(encoded):
-        check(value, path)
-    if b"null" in encoded and _hides_a_number(value):
-        check(value, path)
+    rules = current_rules()
+    encoded = _dump(value)
+    if encoded is None:
+        if rules.sanitize:
+            value = _sanitized(value, path)
+            encoded = _dump(value)
+        if encoded is None:
+            check(value, path)
+            raise InvalidPayload(path, "holds something that only looks like JSON")
+    if len(encoded) > rules.max_bytes:
+        raise InvalidPayload(path, f"is larger than {rules.max_bytes} bytes of JSON")
     return encoded
-
-
-def _hides_a_number(value: object) -> bool:
-    # orjson writes NaN and infinities as null. This encoder gives them away, but is slower.
-    told = to_json(value, inf_nan_mode="constants")
-    return b"NaN" in told or b"Infinity" in told
 
 
 def nullable(value: object, path: str) -> Json | None:
@@ -95,7 +101,46 @@ def _is_empty_object(value: object) -> bool:
 _EMPTY: Final = Json(b"{}")
 
 
+def refuse_too_much(documents: Iterable[Sized | None], path: str) -> None:
+    """Raise `InvalidPayload` for documents that are too much for one statement."""
+    if sum(len(document) for document in documents if document) > MAX_TOGETHER:
+        raise InvalidPayload(path, f"are larger than {MAX_TOGETHER} bytes of JSON together")
+
+
 _STRICT: Final = orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME
+
+
+def _dump(value: object) -> bytes | None:
+    """Encode what can be stored, or answer None."""
+    try:
+        encoded = orjson.dumps(value, option=_STRICT)
+    except TypeError:
+        return None
+    # One byte is looked for much faster than several.
+    if _BACKSLASH in encoded and b"\\u0000" in encoded and _NUL.search(encoded):
+        return None
+    if b"null" in encoded and _hides_a_number(value):
+        return None
+    return encoded
+
+
+def _hides_a_number(value: object) -> bool:
+    # orjson writes NaN and infinities as null. This encoder gives them away, but is slower.
+    told = to_json(value, inf_nan_mode="constants")
+    if b"NaN" not in told and b"Infinity" not in told:
+        return False
+    # Or they are words of a text.
+    return _holds_no_number(value)
+
+
+def _holds_no_number(value: object) -> bool:
+    if isinstance(value, float):
+        return not math.isfinite(value)
+    if isinstance(value, Mapping):
+        return any(map(_holds_no_number, cast("Mapping[object, object]", value).values()))
+    if isinstance(value, list | tuple):
+        return any(map(_holds_no_number, cast("Sequence[object]", value)))
+    return False
 
 
 def check(value: object, path: str, depth: int = 0) -> None:
@@ -103,26 +148,42 @@ def check(value: object, path: str, depth: int = 0) -> None:
     if depth == MAX_DEPTH and isinstance(value, Mapping | list | tuple):
         raise InvalidPayload(path, f"nests deeper than {MAX_DEPTH}")
     if isinstance(value, Mapping):
-        for key, item in cast("Mapping[object, object]", value).items():
-            if not isinstance(key, str):
-                reason = f"has a key that is not a string but {type(key).__name__}"
-                raise InvalidPayload(path, reason)
-            check_text(key, path, "has a key that")
-            check(item, f"{path}.{key}", depth + 1)
+        for number, (key, item) in enumerate(cast("Mapping[object, object]", value).items()):
+            _check_text(_text_key(key, path), path, "has a key that")
+            check(item, path + step(key, number), depth + 1)
     elif isinstance(value, list | tuple):
         for index, item in enumerate(cast("Sequence[object]", value)):
-            check(item, f"{path}[{index}]", depth + 1)
+            check(item, path + step(index), depth + 1)
     elif isinstance(value, str):
-        check_text(value, path)
+        _check_text(value, path)
     else:
         _check_scalar(value, path)
+
+
+def step(key: object, number: int | None = None) -> str:
+    """Say one step of a path: `.name`, or `[3]`.
+
+    A key that is no name might be anything, a payload among it. Its number stands for it:
+    `[key 3]` is the fourth key.
+    """
+    if isinstance(key, int):
+        return f"[{key}]"
+    if isinstance(key, str) and _NAME.fullmatch(key):
+        return f".{key}"
+    return "[a key]" if number is None else f"[key {number}]"
+
+
+def _text_key(key: object, path: str) -> str:
+    if not isinstance(key, str):
+        raise InvalidPayload(path, f"has a key that is not a string but {type(key).__name__}")
+    return key
 
 
 def _check_scalar(value: object, path: str) -> None:
     if value is None or isinstance(value, bool):
         return
     if isinstance(value, int):
-        if not -(1 << 63) <= value < 1 << 64:
+        if not _fits(value):
             raise InvalidPayload(path, "is an integer beyond 64 bits")
     elif not isinstance(value, float):
         raise InvalidPayload(path, f"is a {type(value).__name__}, which JSON does not have")
@@ -130,8 +191,11 @@ def _check_scalar(value: object, path: str) -> None:
         raise InvalidPayload(path, "is not a finite number")
 
 
-def check_text(value: str, path: str, subject: str = "") -> None:
-    """Raise `InvalidPayload` for a text that PostgreSQL cannot store."""
+def _fits(value: int) -> bool:
+    return -(1 << 63) <= value < 1 << 64
+
+
+def _check_text(value: str, path: str, subject: str = "") -> None:
     reason = unstorable(value)
     if reason:
         raise InvalidPayload(path, f"{subject} {reason}".strip())
@@ -147,6 +211,45 @@ def unstorable(value: str) -> str | None:
         except UnicodeEncodeError:
             return "holds a lone surrogate, which UTF-8 cannot encode"
     return None
+
+
+def storable(value: str) -> str:
+    """Replace by U+FFFD what PostgreSQL cannot store of a text; two halves become a character."""
+    # The codec of UTF-16 is the one that knows pairs.
+    joined = value.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    return joined.replace("\0", "\ufffd")
+
+
+def _sanitized(value: object, path: str, depth: int = 0) -> object:
+    """Replace what cannot be stored, and leave what is wrong in another way to `check`."""
+    if depth < MAX_DEPTH and isinstance(value, list | tuple):
+        return [
+            _sanitized(item, path + step(index), depth + 1)
+            for index, item in enumerate(cast("Sequence[object]", value))
+        ]
+    if depth < MAX_DEPTH and isinstance(value, Mapping):
+        document = cast("Mapping[object, object]", value)
+        sanitized = {
+            _sanitized_scalar(_text_key(key, path)): _sanitized(
+                item, path + step(key, number), depth + 1
+            )
+            for number, (key, item) in enumerate(document.items())
+        }
+        if len(sanitized) < len(document):
+            raise InvalidPayload(path, "has two keys that become one when they are sanitized")
+        return sanitized
+    return _sanitized_scalar(value)
+
+
+def _sanitized_scalar(value: object) -> object:
+    if isinstance(value, str):
+        return storable(value) if unstorable(value) else value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, int):
+        # Not str(value), which refuses a number of very many digits.
+        return value if _fits(value) else format(Decimal(value), "f")
+    return value
 
 
 def equal(one: object, other: object) -> bool:

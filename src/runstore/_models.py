@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
-from datetime import datetime
-from typing import Annotated, Any, ClassVar, Final, Generic, Literal, Self, TypeVar
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Annotated, Any, ClassVar, Final, Generic, Literal, Self, TypeVar, cast
 from uuid import UUID
 
 import orjson
 from pydantic import (
     AfterValidator,
+    AwareDatetime,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     GetCoreSchemaHandler,
@@ -23,9 +26,10 @@ from pydantic import (
 from pydantic_core import core_schema
 
 from ._json import Json as EncodedJson
-from ._json import equal, nullable, unstorable
+from ._json import equal, nullable, step, storable, unstorable
 from .errors import InvalidPayload
-from .ids import new_child_id, run_of
+from .ids import is_run, new_child_id, run_of
+from .payloads import current_rules
 
 ItemT = TypeVar("ItemT")
 
@@ -34,7 +38,38 @@ RunKind = Literal["feature", "chat"]
 RunStatus = Literal["pending", "running", "completed", "failed", "cancelled"]
 
 
-class Row(BaseModel):
+# The texts that tell rows apart. Every other text may be somebody's words.
+_NAMES: Final = frozenset(
+    {
+        "agent", "constraint", "entity", "format", "id", "kind", "meter", "model", "name", "period",
+        "phase", "provider", "sandbox_id", "slug", "status", "template", "tenant_id", "timezone",
+        "type",
+    }
+)  # fmt: skip
+_SHOWN: Final = (bool, int, Decimal, UUID, datetime, timedelta)
+
+
+class _Reticent(BaseModel):
+    """Says ids, names, statuses, numbers and times of itself, and no payload.
+
+    A repr ends up in logs, in reports of errors and in the output of failed tests.
+    """
+
+    def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
+        """Yield the fields that a repr shows: not those that are None, and no payload."""
+        for name, value in self.__dict__.items():
+            if isinstance(value, str):
+                shown = name in _NAMES
+            elif isinstance(value, list):
+                items = cast("list[object]", value)
+                shown = all(isinstance(item, _Reticent) for item in items)
+            else:
+                shown = isinstance(value, (*_SHOWN, _Reticent))
+            if shown:
+                yield name, value
+
+
+class Row(_Reticent):
     """A row as a query answers it: its fields are the query's columns, in their order."""
 
     # A schema is built when it is first needed: rows are made without one, and an import that
@@ -86,10 +121,19 @@ class _JsonMarker:
         return self._schema
 
 
-def _storable(value: str) -> str:
-    reason = unstorable(value)
-    if reason:
-        raise ValueError(reason)
+def _storable(value: Any) -> Any:
+    if isinstance(value, str) and (reason := unstorable(value)):
+        if not current_rules().sanitize:
+            raise ValueError(reason)
+        return storable(value)
+    return value
+
+
+def _sized(value: str) -> str:
+    # A character has four bytes at most, and is counted only where that matters.
+    most = current_rules().max_bytes
+    if len(value) * 4 > most and len(value.encode()) > most:
+        raise ValueError(f"is larger than {most} bytes")
     return value
 
 
@@ -108,10 +152,25 @@ def _of_parents(run_id: UUID, info: ValidationInfo) -> UUID:
 
 
 def _is_run(id: UUID) -> UUID:
-    if run_of(id) != id:
+    if not is_run(id):
         raise ValueError("is not a run id: its last 48 bits are not zero")
     return id
 
+
+def _readable(value: datetime) -> datetime:
+    # Whatever a session's time zone, Python must be able to say the time in it. And PostgreSQL
+    # knows no offset of 16 hours or more, or of less than a second.
+    try:
+        moment = value.astimezone(UTC)
+    except OverflowError:
+        moment = None
+    if moment is None or not _FIRST <= moment <= _LAST:
+        raise ValueError("is outside of the years 1 to 9999 of UTC, less a day at either end")
+    return moment
+
+
+_FIRST: Final = datetime(1, 1, 2, tzinfo=UTC)
+_LAST: Final = datetime(9999, 12, 31, tzinfo=UTC)
 
 Json = Annotated[JsonValue, _JsonMarker(core_schema.any_schema())]
 """Anything that JSON can say. None is SQL's NULL."""
@@ -122,11 +181,14 @@ JsonObject = Annotated[dict[str, JsonValue], _JsonMarker(core_schema.dict_schema
 JsonArray = Annotated[list[JsonValue], _JsonMarker(core_schema.list_schema())]
 """A JSON array."""
 
-Text = Annotated[str, AfterValidator(_storable)]
-"""A text of any length that PostgreSQL can store."""
+Text = Annotated[str, BeforeValidator(_storable), AfterValidator(_sized)]
+"""A text that PostgreSQL can store, as long as the payload rules allow."""
 
-Key = Annotated[str, StringConstraints(min_length=1, max_length=255), AfterValidator(_storable)]
+Key = Annotated[str, StringConstraints(min_length=1, max_length=255), BeforeValidator(_storable)]
 """A name or a key: 1 to 255 characters."""
+
+Moment = Annotated[AwareDatetime, AfterValidator(_readable)]
+"""A point in time, with its time zone; it is kept in UTC."""
 
 Amount = Annotated[int, Field(strict=True, ge=0, lt=1 << 63)]
 """A count that a bigint holds."""
@@ -141,7 +203,27 @@ ChildId = Annotated[UUID, AfterValidator(_of_run)]
 """The id of something that belongs to the run of the field `run_id`, which stands before it."""
 
 
-class Input(BaseModel):
+def refusal(error: ValidationError, name: str | None = None) -> InvalidPayload:
+    """Say in our words what pydantic refused: the path of the first part at fault, and why.
+
+    `name` is that of the value that was validated; None: it is a model, whose fields are named.
+    """
+    first = error.errors(include_url=False, include_input=False)[0]
+    inner = first.get("ctx", {}).get("error")
+    if isinstance(inner, InvalidPayload):
+        # What __init__ raised, when it was pydantic that called it.
+        return inner
+    # What stands in brackets says that it is the key that is at fault, and not its value.
+    steps = [key for key in first["loc"] if key != "[key]"]
+    path = "".join(map(step, steps)) if name is None else name + "".join(map(step, steps))
+    # pydantic's own text quotes a character.
+    is_uuid = first["type"] == "uuid_parsing"
+    reason = "should be a valid UUID" if is_uuid else first["msg"]
+    reason = reason.removeprefix("Value error, ").removeprefix("Input ")
+    return InvalidPayload(path.removeprefix(".") or error.title, reason)
+
+
+class Input(_Reticent):
     """What a caller hands to a create or a finish: validated here, before anything is sent.
 
     JSON is encoded at once: what is sent is what it was when the input was made. Raises
@@ -175,7 +257,7 @@ class Input(BaseModel):
         try:
             super().__init__(**data)
         except ValidationError as error:
-            raise self._refusal(error) from None
+            raise refusal(error) from None
         _set(self, "_encoded", self._encode())
 
     @classmethod
@@ -210,22 +292,21 @@ class Input(BaseModel):
         try:
             yield
         except ValidationError as error:
-            raise cls._refusal(error) from None
+            raise refusal(error) from None
 
-    @classmethod
-    def _refusal(cls, error: ValidationError) -> InvalidPayload:
-        first = error.errors(include_url=False, include_input=False)[0]
-        inner = first.get("ctx", {}).get("error")
-        if isinstance(inner, InvalidPayload):
-            # What __init__ raised, when it was pydantic that called it.
-            return inner
-        name = str(first["loc"][0]) if first["loc"] else cls.__name__
-        reason = first["msg"].removeprefix("Value error, ").removeprefix("Input ")
-        return InvalidPayload(name, reason)
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """Return a copy; what `update` changes is validated as it was when this was made."""
+        if update:
+            return type(self)(**self.__dict__ | dict(update))
+        return super().model_copy(deep=deep)
 
     def _encode(self) -> dict[str, EncodedJson | None]:
         values = self.__dict__
-        return {name: nullable(values[name], name) for name in self.json_fields}
+        encoded = {name: nullable(values[name], name) for name in self.json_fields}
+        if current_rules().sanitize:
+            # What it says of itself is what it sends.
+            values |= {name: orjson.loads(bytes(json)) for name, json in encoded.items() if json}
+        return encoded
 
     @property
     def encoded(self) -> dict[str, EncodedJson | None]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Coroutine, Generator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Generic, ParamSpec, Protocol, TypeVar, cast, overload
 
 import psycopg
@@ -18,6 +18,7 @@ from psycopg import AsyncConnection, Connection
 from psycopg.pq import TransactionStatus
 
 from ._cursors import keep, take, take_async
+from ._parameters import checked
 from ._sql import Sql
 from .errors import RunstoreError, translate
 
@@ -40,7 +41,7 @@ class Statement(Generic[R_co]):
     """
 
     sql: Sql
-    parameters: Mapping[str, Any]
+    parameters: Mapping[str, Any] = field(repr=False)
     read: Callable[[Rows], R_co]
     absent: Callable[[], Steps[R_co]] | None = None
     refused: Callable[[RunstoreError], Steps[R_co]] | None = None
@@ -83,7 +84,12 @@ class Operation(Function[P, R_co], Protocol[P, R_co]):
 
 
 def query(define: Callable[P, Statement[R]]) -> Query[P, R]:
-    """Make a function of a connection from the definition of one statement."""
+    """Make a function of a connection from the definition of one statement.
+
+    Its arguments are checked by the definition's annotations: `InvalidPayload` names the first one
+    that is something else.
+    """
+    define = checked(define)
 
     @functools.wraps(define)
     def call(
@@ -94,7 +100,7 @@ def query(define: Callable[P, Statement[R]]) -> Query[P, R]:
             return _run_async(conn, statement)
         return _run(conn, statement)
 
-    return cast("Query[P, R]", _publish(call, define))
+    return cast("Query[P, R]", publish(call, define))
 
 
 def reads(*row: Any) -> Callable[[DefinitionT], DefinitionT]:
@@ -113,7 +119,11 @@ def reads(*row: Any) -> Callable[[DefinitionT], DefinitionT]:
 
 
 def operation(define: Callable[P, Steps[R]]) -> Operation[P, R]:
-    """Make a function of a connection from several statements, run in one transaction."""
+    """Make a function of a connection from several statements, run in one transaction.
+
+    Its arguments are checked like those of a `query`.
+    """
+    define = checked(define)
 
     @functools.wraps(define)
     def call(
@@ -121,13 +131,14 @@ def operation(define: Callable[P, Steps[R]]) -> Operation[P, R]:
     ) -> Any:
         steps = define(*args, **kwargs)
         if isinstance(conn, AsyncConnection):
-            return _transact_async(conn, steps)
-        return _transact(conn, steps)
+            return transact_async(conn, steps)
+        return transact(conn, steps)
 
-    return cast("Operation[P, R]", _publish(call, define))
+    return cast("Operation[P, R]", publish(call, define))
 
 
-def _publish(call: Any, define: Callable[..., Any]) -> Any:
+def publish(call: Any, define: Callable[..., Any]) -> Any:
+    """Give the function that makes a call its signature, and its definition as `bind`."""
     signature = inspect.signature(define)
     conn = inspect.Parameter("conn", inspect.Parameter.POSITIONAL_OR_KEYWORD)
     call.__signature__ = signature.replace(parameters=[conn, *signature.parameters.values()])
@@ -142,7 +153,7 @@ def _send(conn: Connection[Any], statement: Statement[Any]) -> Rows:
         cursor.execute(sql, statement.parameters, prepare=statement.prepare, binary=True)
         rows = cursor.fetchall()
     except (psycopg.Error, UnicodeEncodeError) as error:
-        raise translate(error) or error from None
+        raise translate(error) from None
     keep(conn, sql, cursor)
     return rows
 
@@ -154,7 +165,7 @@ async def _send_async(conn: AsyncConnection[Any], statement: Statement[Any]) -> 
         await cursor.execute(sql, statement.parameters, prepare=statement.prepare, binary=True)
         rows = await cursor.fetchall()
     except (psycopg.Error, UnicodeEncodeError) as error:
-        raise translate(error) or error from None
+        raise translate(error) from None
     keep(conn, sql, cursor)
     return rows
 
@@ -241,11 +252,13 @@ async def drive_async(conn: AsyncConnection[Any], steps: Steps[R]) -> R:
         return cast(R, stop.value)
 
 
-def _transact(conn: Connection[Any], steps: Steps[R]) -> R:
+def transact(conn: Connection[Any], steps: Steps[R]) -> R:
+    """Take steps on a blocking connection in one transaction."""
     with conn.transaction():
         return drive(conn, steps)
 
 
-async def _transact_async(conn: AsyncConnection[Any], steps: Steps[R]) -> R:
+async def transact_async(conn: AsyncConnection[Any], steps: Steps[R]) -> R:
+    """Take steps on an asyncio connection in one transaction."""
     async with conn.transaction():
         return await drive_async(conn, steps)

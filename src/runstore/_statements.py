@@ -8,6 +8,7 @@ from typing import Any, Final, NoReturn, TypeVar
 from uuid import UUID
 
 from ._arrays import arrays_of
+from ._json import refuse_too_much
 from ._models import Created, Input, Row
 from ._query import Rows, Statement, Steps
 from ._sql import Sql
@@ -200,6 +201,7 @@ def columns_of(data: Sequence[InputT], expected: type[InputT]) -> tuple[UUID, di
             raise InvalidPayload(f"[{index}].{error.path}", error.reason) from None
     if not rows:
         raise InvalidPayload("data", "is empty")
+    refuse_too_much((row[name] for row in rows for name in expected.json_fields), "data")
     columns: dict[str, list[Any]] = {name: [row[name] for row in rows] for name in rows[0]}
     run_ids = columns.pop("run_id")
     for index, run_id in enumerate(run_ids):

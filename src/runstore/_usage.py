@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any, ClassVar, Final
 from uuid import UUID
 
-from pydantic import AfterValidator, Field, ValidationInfo
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo
 
 from ._models import Input, JsonObject, Key, ParentsRunId
 from .ids import new_child_id, new_lone_id, run_of
@@ -63,9 +63,9 @@ Costs = Annotated[
 """What the amounts of the field `amounts`, which stands before it, cost in 1e-9 USD."""
 
 
-def _run_of_children(data: dict[str, Any]) -> UUID | None:
-    child = data["invocation_id"] or data["tool_call_id"]
-    return None if child is None else run_of(child)
+def _or_run_of_children(run_id: Any, info: ValidationInfo) -> Any:
+    child = info.data.get("invocation_id") or info.data.get("tool_call_id")
+    return run_of(child) if run_id is None and child is not None else run_id
 
 
 def _new_id(data: dict[str, Any]) -> UUID:
@@ -83,7 +83,9 @@ class UsageContext(Input):
     """The invocation that used it."""
     tool_call_id: UUID | None = None
     """The tool call that used it."""
-    run_id: ParentsRunId | None = Field(default_factory=_run_of_children, validate_default=True)
+    run_id: Annotated[ParentsRunId | None, BeforeValidator(_or_run_of_children)] = Field(
+        default=None, validate_default=True
+    )
     """The run; left out, it is that of the two before, if any."""
     provider: Key | None = None
     """Who served the model."""

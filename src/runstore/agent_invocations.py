@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from datetime import datetime
 from decimal import Decimal
-from typing import Annotated, Any, ClassVar, Final, Literal
+from typing import Annotated, Any, ClassVar, Final, Literal, Self
 from uuid import UUID
 
-from pydantic import Field, JsonValue
+from pydantic import Field, JsonValue, model_validator
 
 from . import _sql
 from ._models import (
@@ -22,13 +22,14 @@ from ._models import (
     Page,
     ParentsRunId,
     Row,
+    RunId,
     child_of_run,
 )
 from ._pages import page
 from ._query import Statement, query
 from ._statements import create, get, parameters_of, transition
 from .errors import InvalidPayload
-from .ids import run_of
+from .ids import of_run, run_of
 
 _SQL: Final = _sql.load("agent_invocations")
 _INVOCATION: Final = "agent invocation"
@@ -110,6 +111,12 @@ class NewAgentInvocation(Input):
     metadata: JsonObject = Field(default_factory=dict)
     """A JSON object for what the application adds."""
 
+    @model_validator(mode="after")
+    def _not_its_own_parent(self) -> Self:
+        if self.parent_invocation_id == self.id:
+            raise InvalidPayload("parent_invocation_id", "is the invocation's own id")
+        return self
+
 
 class InvocationOutcome(Input):
     """How an invocation ended, and what it used.
@@ -144,6 +151,18 @@ class InvocationOutcome(Input):
     usage_raw: Json = None
     """The provider's own account of usage, as it came."""
 
+    @model_validator(mode="after")
+    def _parts_in_whole(self) -> Self:
+        parts = (self.cache_read_tokens or 0) + (self.cache_write_tokens or 0)
+        if self.input_tokens is None and parts >= 1 << 63:
+            raise InvalidPayload("cache_write_tokens", "is too much beside cache_read_tokens")
+        if self.input_tokens is not None and self.input_tokens < parts:
+            raise InvalidPayload(
+                "input_tokens",
+                "is less than cache_read_tokens and cache_write_tokens, which it includes",
+            )
+        return self
+
 
 @query
 def create_agent_invocation(data: NewAgentInvocation) -> Statement[Created]:
@@ -172,7 +191,7 @@ def get_agent_invocation(invocation_id: UUID) -> Statement[AgentInvocation]:
 
 @query
 def list_agent_invocations(
-    run_id: UUID,
+    run_id: RunId,
     *,
     phase_result_id: UUID | None = None,
     cursor: str | None = None,
@@ -182,7 +201,10 @@ def list_agent_invocations(
     return page(
         AgentInvocation,
         _SQL["list_agent_invocations"],
-        {"run_id": run_id, "phase_result_id": phase_result_id},
+        {
+            "run_id": run_id,
+            "phase_result_id": of_run(run_id, phase_result_id, "phase_result_id"),
+        },
         key={"after_created_at": "created_at", "after_id": "id"},
         cursor=cursor,
         page_size=page_size,

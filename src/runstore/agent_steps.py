@@ -23,13 +23,14 @@ from ._models import (
     Page,
     ParentsRunId,
     Row,
+    RunId,
     child_of_run,
     run_of_invocation,
 )
 from ._pages import page
 from ._query import Statement, Steps, query
 from ._statements import create, create_many, get, many, one
-from .errors import InvalidPayload, InvalidTransition
+from .errors import InvalidTransition
 from .ids import run_of
 
 _SQL: Final = _sql.load("agent_steps")
@@ -124,7 +125,7 @@ def get_agent_step(step_id: UUID) -> Statement[AgentStep]:
 
 
 @query
-def find_agent_steps(run_id: UUID, step_ids: list[UUID]) -> Statement[list[AgentStep]]:
+def find_agent_steps(run_id: RunId, step_ids: list[UUID]) -> Statement[list[AgentStep]]:
     """Return those of a run's steps that have one of these ids, in no order."""
     parameters = {"run_id": run_id, "step_ids": step_ids}
     return many(AgentStep, _SQL["find_agent_steps"], parameters, prepare=False)
@@ -147,14 +148,12 @@ def list_agent_steps(
 
 @query
 def finish_agent_step(
-    step_id: UUID, *, content: JsonValue = None, tokens: int | None = None
+    step_id: UUID, *, content: JsonValue = None, tokens: Amount | None = None
 ) -> Statement[Finished]:
     """Finish an open step; a content or a count of tokens replaces what it was opened with.
 
     Raises `NotFound`, or `InvalidTransition` when the step is finished.
     """
-    if tokens is not None and not 0 <= tokens < 1 << 63:
-        raise InvalidPayload("tokens", "must be a count that a bigint holds")
     return one(
         Finished,
         _SQL["finish_agent_step"],

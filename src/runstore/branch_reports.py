@@ -202,7 +202,7 @@ def get_branch_report(branch_id: UUID) -> Statement[BranchDocument]:
 def list_branch_reports(
     *,
     report_id: UUID | None = None,
-    run_id: UUID | None = None,
+    run_id: RunId | None = None,
     status: BranchStatus | None = None,
     cursor: str | None = None,
     page_size: int = 100,

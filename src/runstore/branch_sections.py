@@ -7,8 +7,7 @@ from typing import Any, Final, NoReturn
 from uuid import UUID
 
 from . import _sql
-from ._json import check_text
-from ._models import Row
+from ._models import Amount, Key, Row
 from ._query import Statement, Steps, query
 from ._statements import one, parameters_of
 from .branch_reports import BranchSection, get_branch_report
@@ -33,7 +32,7 @@ class BranchSectionState(Row):
 
 @query
 def put_branch_section(
-    branch_id: UUID, data: SectionDraft, *, expected_version: int | None = None
+    branch_id: UUID, data: SectionDraft, *, expected_version: Amount | None = None
 ) -> Statement[BranchSectionState]:
     """Create or replace a section in an open branch, by its slug; the report stays as it is.
 
@@ -79,7 +78,7 @@ def _not_put(
 
 @query
 def remove_branch_section(
-    branch_id: UUID, slug: str, *, expected_version: int | None = None
+    branch_id: UUID, slug: Key, *, expected_version: Amount | None = None
 ) -> Statement[BranchSectionState]:
     """Leave a section out of an open branch; a merge takes it out of the report.
 
@@ -88,7 +87,6 @@ def remove_branch_section(
     `NotFound` when the branch or the section does not exist, `InvalidTransition` when the branch
     is not open.
     """
-    check_text(slug, "slug")
 
     def refuse() -> Steps[NoReturn]:
         section = yield from _writable(branch_id, slug)
@@ -106,14 +104,13 @@ def remove_branch_section(
 
 
 @query
-def revert_branch_section(branch_id: UUID, slug: str) -> Statement[BranchSectionState]:
+def revert_branch_section(branch_id: UUID, slug: Key) -> Statement[BranchSectionState]:
     """Forget what an open branch changed of a section: it shows the report's again.
 
     What is put after that starts from the report's version of then, which is how a conflict is
     resolved. Locks the branch. Raises `NotFound` when the branch does not exist or changed no
     such section, `InvalidTransition` when the branch is not open.
     """
-    check_text(slug, "slug")
 
     def refuse() -> Steps[NoReturn]:
         yield from _writable(branch_id, slug)

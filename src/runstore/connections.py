@@ -36,14 +36,31 @@ def _settings(dsn: str, pooler: bool, overrides: Mapping[str, Any]) -> dict[str,
     try:
         given = conninfo.conninfo_to_dict(dsn)
     except ProgrammingError:
-        # libpq's own text quotes the DSN with its password.
-        raise ProgrammingError("the DSN is not one that libpq understands") from None
+        given = None
+    # libpq's own text quotes the DSN with its password, or what it takes for a host or a port;
+    # and the pool writes that to its log.
+    if given is None or _is_misread(dsn, given.get("port")):
+        raise ProgrammingError(
+            "the DSN is not one that libpq understands: "
+            "percent-encode what is not a letter or a digit in the password of a URL"
+        ) from None
     return {
         **{name: value for name, value in _LIBPQ.items() if name not in given},
         "autocommit": True,
         "prepare_threshold": None if pooler else 5,
         **overrides,
     }
+
+
+def _is_misread(dsn: str, port: object) -> bool:
+    """Say whether pieces of a password may have been read as host, port or database."""
+    if not str(port or "0").replace(",", "").isdecimal():
+        return True
+    scheme, _, rest = dsn.partition("://")
+    if scheme not in ("postgres", "postgresql"):
+        return False
+    authority, _, path = rest.partition("?")[0].partition("/")
+    return authority.count("@") > 1 or "@" in path
 
 
 def connect(dsn: str, *, pooler: bool = False, **settings: Any) -> Connection[Any]:

@@ -6,10 +6,10 @@ from datetime import datetime
 from typing import Any, ClassVar, Final, Literal
 from uuid import UUID
 
-from pydantic import AwareDatetime, Field, JsonValue
+from pydantic import Field, JsonValue
 
 from . import _sql
-from ._json import check_text, nullable
+from ._json import nullable
 from ._models import (
     ChildId,
     Created,
@@ -18,6 +18,7 @@ from ._models import (
     Json,
     JsonObject,
     Key,
+    Moment,
     Page,
     Row,
     RunId,
@@ -73,7 +74,7 @@ class NewCtaEvent(Input):
     """The tool call that waits for the answer; it has one pending question at most."""
     request: Json = None
     """The question; None: its kind says all."""
-    expires_at: AwareDatetime | None = None
+    expires_at: Moment | None = None
     """When an unanswered question is overdue; None: never."""
     metadata: JsonObject = Field(default_factory=dict)
     """A JSON object for what the application adds."""
@@ -105,7 +106,7 @@ def get_cta_event(cta_id: UUID) -> Statement[CtaEvent]:
 
 @query
 def list_cta_events(
-    *, tenant_id: str | None = None, cursor: str | None = None, page_size: int = 100
+    *, tenant_id: Key | None = None, cursor: str | None = None, page_size: int = 100
 ) -> Statement[Page[CtaEvent]]:
     """Return a page of a tenant's pending questions, oldest first.
 
@@ -124,11 +125,14 @@ def list_cta_events(
 
 @query
 def complete_cta_event(
-    cta_id: UUID, response_data: JsonValue, *, resolved_by: str | None = None
+    cta_id: UUID, response_data: JsonValue, *, resolved_by: Key | None = None
 ) -> Statement[Finished]:
     """Answer a pending question. Raises `NotFound` or `InvalidTransition`."""
-    parameters = {"response_data": nullable(response_data, "response_data")}
-    return _resolve("complete_cta_event", cta_id, parameters | _resolver(resolved_by))
+    parameters = {
+        "response_data": nullable(response_data, "response_data"),
+        "resolved_by": resolved_by,
+    }
+    return _resolve("complete_cta_event", cta_id, parameters)
 
 
 @query
@@ -138,9 +142,9 @@ def timeout_cta_event(cta_id: UUID) -> Statement[Finished]:
 
 
 @query
-def cancel_cta_event(cta_id: UUID, *, resolved_by: str | None = None) -> Statement[Finished]:
+def cancel_cta_event(cta_id: UUID, *, resolved_by: Key | None = None) -> Statement[Finished]:
     """Withdraw a pending question. Raises `NotFound` or `InvalidTransition`."""
-    return _resolve("cancel_cta_event", cta_id, _resolver(resolved_by))
+    return _resolve("cancel_cta_event", cta_id, {"resolved_by": resolved_by})
 
 
 @query
@@ -151,12 +155,6 @@ def expire_cta_events() -> Statement[list[Finished]]:
     being answered at this moment is left to its answer.
     """
     return many(Finished, _SQL["expire_cta_events"], {})
-
-
-def _resolver(resolved_by: str | None) -> dict[str, Any]:
-    if resolved_by is not None:
-        check_text(resolved_by, "resolved_by")
-    return {"resolved_by": resolved_by}
 
 
 def _resolve(name: str, id: UUID, parameters: dict[str, Any]) -> Statement[Finished]:

@@ -27,6 +27,7 @@ import psycopg
 
 from . import _supervisor
 from ._programs import Programs, programs
+from .connections import connect
 
 __all__ = ["Server", "find_binaries", "persistent_server", "throwaway_server"]
 
@@ -149,7 +150,7 @@ def _candidates() -> Iterator[Path]:
 
 
 def _running_server(dsn: str) -> Server:
-    with psycopg.connect(dsn) as conn:
+    with connect(dsn) as conn:
         info = conn.info
         return Server(
             info.host,

@@ -1,9 +1,9 @@
 """What the library raises, and how errors of the database become it.
 
 Only errors that have a name here are translated; every other error of psycopg
-passes through untouched. No message holds a payload, the value of a key or a
-password: a translated error keeps the constraint's name and drops the server's
-DETAIL, which quotes the row.
+stays what it is. No message holds a payload, the value of a key or a password: a
+translated error keeps the constraint's name, and of another one's text goes what may
+quote a value, such as the server's DETAIL, which quotes the row.
 """
 
 from __future__ import annotations
@@ -132,6 +132,15 @@ class InvalidPayload(RunstoreError, ValueError):
         self.reason = reason
 
 
+class EventsPurged(RunstoreError):
+    """Events of a run have been purged: what is left is not its log."""
+
+    def __init__(self, run_id: UUID, purged_seq: int) -> None:
+        super().__init__(f"the events of run {run_id} up to {purged_seq} have been purged")
+        self.run_id = run_id
+        self.purged_seq = purged_seq
+
+
 class TransactionAborted(RunstoreError):
     """A statement failed in a transaction and its error was swallowed; nothing was written."""
 
@@ -168,28 +177,71 @@ FOREIGN_KEYS: Final = {
 
 # Foreign keys whose rows are written together with what they point at: what fails is a delete.
 RESTRICTING_KEYS: Final = {
+    "run_holds_run_id_fkey": "a hold keeps this run",
     "run_segments_source_run_id_fkey": "a fork reads events of this run",
 }
 
 
-def translate(error: Exception) -> RunstoreError | None:
-    """Give the domain error that a failed statement stands for, or None when it has no name here.
+# A value that the database refuses, by SQLSTATE. The server's own text quotes it.
+_REFUSALS: Final = {
+    "22001": "is too long for its column",
+    "22003": "is a number out of range",
+    "22007": "is not a time that the database holds",
+    "22008": "is not a time that the database holds",
+    "22021": "holds a character that the database cannot store",
+    "22023": "is not known to the database",
+    "22P02": "is not of the type that the database expects",
+    "22P03": "is not of the type that the database expects",
+    "22P05": "holds a character that the database cannot store",
+    "54000": "is larger than the database can hold",
+}
 
-    The caller raises it `from None`: the original's DETAIL quotes the row.
+# Classes of SQLSTATE whose DETAIL tells of sessions, locks and the system, and never of rows.
+_TOLD_IN_FULL: Final = frozenset({"08", "25", "40", "53", "55", "57", "58"})
+
+
+def translate(error: Exception) -> Exception:
+    """Give what to raise for a failed statement: the domain error that it stands for, or itself.
+
+    The caller raises it `from None`: the original's DETAIL quotes the row. An error of psycopg that
+    has no name here keeps its class, its SQLSTATE and its `diag`, and loses from its text what may
+    quote a value.
     """
     if isinstance(error, UnicodeEncodeError):
         return InvalidPayload("text", "holds a lone surrogate, which UTF-8 cannot encode")
     if not isinstance(error, psycopg.Error):
-        return None
-    constraint, table = error.diag.constraint_name, error.diag.table_name
-    if error.diag.schema_name == "runstore" and constraint and table:
-        return _of_constraint(constraint, constraint.removeprefix(f"{table}_"))
-    if isinstance(error, psycopg.DataError) and error.sqlstate is None:
-        # psycopg's own: a NUL in a text, or a number that no type of PostgreSQL holds.
+        return error
+    return _named(error) or _without_values(error)
+
+
+def _named(error: psycopg.Error) -> RunstoreError | None:
+    diag, state = error.diag, error.sqlstate
+    if diag.schema_name == "runstore" and diag.table_name:
+        if state == "23502" and diag.column_name:
+            return InvalidPayload(diag.column_name, "must not be NULL")
+        if diag.constraint_name:
+            suffix = diag.constraint_name.removeprefix(f"{diag.table_name}_")
+            return _of_constraint(diag.constraint_name, suffix)
+    if state in _REFUSALS:
+        return InvalidPayload("parameter", _REFUSALS[state])
+    if isinstance(error, psycopg.DataError) and state is None:
+        # psycopg's own.
         return InvalidPayload(
-            "parameter", "cannot be sent: a NUL character or a number out of range"
+            "parameter",
+            "cannot be sent or read: a NUL character, or a number or a time out of range",
         )
     return None
+
+
+def _without_values(error: psycopg.Error) -> psycopg.Error:
+    state, told = error.sqlstate, error.diag.message_primary
+    if state is not None and told is not None:
+        if state.startswith("22"):
+            told = f"{type(error).__name__} (SQLSTATE {state})"
+        elif state[:2] in _TOLD_IN_FULL and error.diag.message_detail:
+            told = f"{told}\nDETAIL:  {error.diag.message_detail}"
+        error.args = (told,)
+    return error
 
 
 def _of_constraint(name: str, suffix: str) -> RunstoreError | None:

@@ -10,8 +10,8 @@ from pydantic import JsonValue
 
 from . import _sql
 from ._arrays import arrays_of
-from ._json import check_text, nullable
-from ._models import Key
+from ._json import nullable
+from ._models import Key, RunId
 from ._query import Statement, Steps, query
 from ._statements import columns_of, one, parameters_of, refuse_other_than_taken, same_many
 from .errors import InvalidPayload, InvalidTransition, NotFound, RunstoreError
@@ -54,19 +54,18 @@ def create_feature_run(data: NewFeatureRun) -> Statement[Run]:
 
 
 @query
-def update_feature_run_phase(run_id: UUID, phase: str) -> Statement[RunState]:
+def update_feature_run_phase(run_id: RunId, phase: Key) -> Statement[RunState]:
     """Move a running feature run to another phase and write its event `run.phase_changed`.
 
     Locks the run's head. Raises `NotFound` or `InvalidTransition`.
     """
-    check_text(phase, "phase")
     parameters = {"run_id": run_id, "phase": phase}
     return _change("update_feature_run_phase", run_id, parameters)
 
 
 @query
 def advance_feature_run(
-    run_id: UUID, phase: str, tool_calls: Sequence[NewToolCall]
+    run_id: RunId, phase: Key, tool_calls: Sequence[NewToolCall]
 ) -> Statement[RunState]:
     """Move a running feature run to another phase, with the tool calls of the one that it leaves.
 
@@ -76,7 +75,6 @@ def advance_feature_run(
     `InvalidTransition`, or `Conflict` when an id holds another content or only some of the calls
     exist.
     """
-    check_text(phase, "phase")
     of_run, columns = columns_of(tool_calls, NewToolCall)
     if of_run != run_id:
         raise InvalidPayload("tool_calls", "belong to another run")
@@ -96,7 +94,7 @@ def advance_feature_run(
 
 
 @query
-def complete_feature_run(run_id: UUID, *, output: JsonValue = None) -> Statement[RunState]:
+def complete_feature_run(run_id: RunId, *, output: JsonValue = None) -> Statement[RunState]:
     """Complete a running feature run and write its event `run.completed`.
 
     Locks the run's head. Raises `NotFound` or `InvalidTransition`.
@@ -107,7 +105,7 @@ def complete_feature_run(run_id: UUID, *, output: JsonValue = None) -> Statement
 
 @query
 def fail_feature_run(
-    run_id: UUID, *, error: JsonValue = None, output: JsonValue = None
+    run_id: RunId, *, error: JsonValue = None, output: JsonValue = None
 ) -> Statement[RunState]:
     """Fail a running feature run and write its event `run.failed`; `error` says why.
 

@@ -127,6 +127,18 @@ _new: Final = object.__new__
 _set: Final = object.__setattr__
 
 
+def is_run(id: UUID) -> bool:
+    """Say whether an id is a run's own."""
+    return not id.int & ~_RUN_MASK
+
+
+def of_run(run_id: UUID, id: UUID | None, path: str) -> UUID | None:
+    """Return an id as it is. Raises `InvalidPayload` when it belongs to another run."""
+    if id is not None and run_of(id) != run_id:
+        raise InvalidPayload(path, "belongs to another run")
+    return id
+
+
 def _number(id: UUID) -> int:
     if not isinstance(id, UUID):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise InvalidPayload("id", f"must be a UUID, not {type(id).__name__}")

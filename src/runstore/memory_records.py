@@ -76,6 +76,6 @@ def get_memory_record(memory_record_id: UUID) -> Statement[MemoryRecord]:
 
 
 @query
-def get_memory_records(run_id: UUID) -> Statement[list[MemoryRecord]]:
+def get_memory_records(run_id: RunId) -> Statement[list[MemoryRecord]]:
     """Return all that a run remembers, oldest first."""
     return many(MemoryRecord, _SQL["get_memory_records"], {"run_id": run_id})

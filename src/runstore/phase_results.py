@@ -94,7 +94,7 @@ def get_phase_result(phase_result_id: UUID) -> Statement[PhaseResult]:
 
 
 @query
-def get_phase_results(run_id: UUID) -> Statement[list[PhaseResult]]:
+def get_phase_results(run_id: RunId) -> Statement[list[PhaseResult]]:
     """Return all attempts of a run, in the order in which they were made."""
     return many(PhaseResult, _SQL["get_phase_results"], {"run_id": run_id})
 

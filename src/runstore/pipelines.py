@@ -138,7 +138,7 @@ def _pipeline(conn: Connection[Any]) -> Generator[Pipeline]:
                 yield calls
             answers = calls.receive()
     except (psycopg.Error, UnicodeEncodeError) as error:
-        raise translate(error) or error from None
+        raise translate(error) from None
     calls.arrive(answers)
 
 
@@ -151,5 +151,5 @@ async def _async_pipeline(conn: AsyncConnection[Any]) -> AsyncGenerator[AsyncPip
                 yield calls
             answers = await calls.receive()
     except (psycopg.Error, UnicodeEncodeError) as error:
-        raise translate(error) or error from None
+        raise translate(error) from None
     calls.arrive(answers)

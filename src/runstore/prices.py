@@ -7,10 +7,10 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Annotated, Any, ClassVar, Final
 
-from pydantic import AwareDatetime, Field
+from pydantic import Field
 
 from . import _sql
-from ._models import Input, Key, Page, Row
+from ._models import Input, Key, Moment, Page, Row
 from ._pages import page
 from ._query import Statement, Steps, query, reads
 from ._statements import get, one, parameters_of
@@ -46,9 +46,9 @@ class NewPrice(Input):
     """The model, as its provider names it."""
     meter: Key
     """What is counted."""
-    valid_from: AwareDatetime
+    valid_from: Moment
     """From when on the price holds, until the meter's next one."""
-    price: Annotated[Decimal, Field(ge=0, lt=Decimal(10) ** 15)]
+    price: Annotated[Decimal, Field(ge=0, lt=Decimal(10) ** 15, max_digits=100)]
     """What one unit costs in 1e-9 USD: 3 USD for a million tokens is 3000."""
 
 
@@ -78,7 +78,7 @@ def set_price(data: NewPrice) -> Statement[Price]:
 
 
 @query
-def get_price(provider: str, model: str, meter: str, valid_from: datetime) -> Statement[Price]:
+def get_price(provider: Key, model: Key, meter: Key, valid_from: Moment) -> Statement[Price]:
     """Return the price that a meter has from exactly this time on. Raises `NotFound`."""
     parameters = {"provider": provider, "model": model, "meter": meter, "valid_from": valid_from}
     return get(Price, _SQL["get_price"], _PRICE, f"of {meter}", parameters)
@@ -86,7 +86,7 @@ def get_price(provider: str, model: str, meter: str, valid_from: datetime) -> St
 
 @query
 def list_prices(
-    provider: str, *, model: str | None = None, cursor: str | None = None, page_size: int = 1000
+    provider: Key, *, model: Key | None = None, cursor: str | None = None, page_size: int = 1000
 ) -> Statement[Page[Price]]:
     """Return a page of a provider's prices, or of one model's, by model, meter and time."""
     return page(
@@ -106,7 +106,7 @@ def list_prices(
 @query
 @reads(str, int | None)
 def price_usage(
-    provider: str, model: str, amounts: Mapping[str, int], *, at: datetime | None = None
+    provider: Key, model: Key, amounts: Mapping[str, int], *, at: Moment | None = None
 ) -> Statement[dict[str, int | None]]:
     """Return what amounts of a model's meters cost, by meter, in 1e-9 USD; None: unpriced.
 

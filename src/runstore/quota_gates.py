@@ -24,6 +24,7 @@ from pydantic import JsonValue
 from . import _sql
 from ._arrays import arrays_of
 from ._models import Row
+from ._parameters import checked
 from ._query import Rows, Statement, Steps, drive, drive_async, query, reads
 from ._statements import parameters_of
 from .errors import InvalidPayload, RunstoreError
@@ -31,7 +32,7 @@ from .usage_reservations import (
     NewReservation,
     Reservation,
     decide,
-    held,
+    granted,
     pass_over_taken,
     reserve_usage,
 )
@@ -42,7 +43,7 @@ MAX_BATCH: Final = 1000
 _Subject = tuple[str | None, str]
 
 
-class HoldOf(Row):
+class GrantOf(Row):
     """What the database adds to one of several reservations, by its id."""
 
     id: UUID
@@ -53,7 +54,7 @@ class HoldOf(Row):
 
 
 @query
-@reads(HoldOf)
+@reads(GrantOf)
 def reserve_usages(data: Sequence[NewReservation]) -> Statement[list[Reservation]]:
     """Hold what fits of several reservations of one subject, and return what is held, in no order.
 
@@ -65,7 +66,7 @@ def reserve_usages(data: Sequence[NewReservation]) -> Statement[list[Reservation
     given = {item.id: item for item in data}
 
     def read(rows: Rows) -> list[Reservation]:
-        return [held(given[row[0]], row[1:]) for row in rows]
+        return [granted(given[row[0]], row[1:]) for row in rows]
 
     def refused(error: RunstoreError) -> Steps[list[Reservation]]:
         yield from pass_over_taken(error)
@@ -121,6 +122,7 @@ class QuotaGate:
     others wait for must commit at once.
     """
 
+    @checked
     def __init__(self, *, max_batch: int = 64) -> None:
         if not 1 <= max_batch <= MAX_BATCH:
             raise InvalidPayload("max_batch", f"must be from 1 to {MAX_BATCH}")

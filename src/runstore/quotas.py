@@ -6,7 +6,6 @@ from datetime import datetime
 from typing import ClassVar, Final, Literal
 from uuid import UUID
 
-import psycopg
 from pydantic import Field, JsonValue
 
 from . import _sql
@@ -86,9 +85,15 @@ def set_quota(data: NewQuota) -> Steps[Quota]:
             yield from remove_quota.bind(
                 data.subject_id, data.meter, data.period, tenant_id=data.tenant_id
             )
-    except psycopg.errors.InvalidParameterValue:
-        raise InvalidPayload("timezone", "is not known to the database") from None
+    except InvalidPayload as error:
+        raise of_timezone(error) from None
     raise Conflict("the quota was set with another time zone at the same time; repeat the call")
+
+
+def of_timezone(error: InvalidPayload) -> InvalidPayload:
+    """Name the field of a value that the database did not know: a time zone's name is one."""
+    is_unknown = error.path == "parameter"
+    return InvalidPayload("timezone", error.reason) if is_unknown else error
 
 
 @query
@@ -103,7 +108,7 @@ def _set_quota(data: NewQuota) -> Statement[Quota | None]:
 
 @query
 def remove_quota(
-    subject_id: str, meter: str, period: Period, *, tenant_id: str | None = None
+    subject_id: Key, meter: Key, period: Period, *, tenant_id: Key | None = None
 ) -> Statement[Quota]:
     """Delete a quota with its counters, and return it. Raises `NotFound`.
 
@@ -122,8 +127,8 @@ def remove_quota(
 @query
 def list_quotas(
     *,
-    subject_id: str | None = None,
-    tenant_id: str | None = None,
+    subject_id: Key | None = None,
+    tenant_id: Key | None = None,
     cursor: str | None = None,
     page_size: int = 100,
 ) -> Statement[Page[Quota]]:

@@ -7,20 +7,29 @@ from datetime import datetime
 from typing import Annotated, ClassVar, Final, NoReturn
 from uuid import UUID
 
-from pydantic import Field, JsonValue
+from pydantic import AfterValidator, Field, JsonValue
 
 from . import _sql
-from ._json import check_text
-from ._models import Input, JsonArray, JsonObject, Key, Page, Row, Text
+from ._models import Amount, Input, JsonArray, JsonObject, Key, Page, Row, Text
 from ._pages import page
 from ._query import Statement, Steps, operation, query
 from ._statements import many, one, parameters_of
-from .errors import Conflict, InvalidPayload, InvalidTransition, NotFound, StaleWrite
+from .errors import Conflict, InvalidTransition, NotFound, StaleWrite
 from .ids import new_child_id, run_of
 from .reports import ReportSection, get_report, lock_report
 
 _SQL: Final = _sql.load("report_sections")
 _SECTION: Final = "report section"
+
+
+def _each_once(slugs: Sequence[str]) -> Sequence[str]:
+    if len(set(slugs)) < len(slugs):
+        raise ValueError("holds a slug twice")
+    return slugs
+
+
+Slugs = Annotated[Sequence[Key], AfterValidator(_each_once)]
+"""The slugs of several sections."""
 
 
 class SectionState(Row):
@@ -59,7 +68,7 @@ class SectionDraft(Input):
 
 @query
 def put_report_section(
-    report_id: UUID, data: SectionDraft, *, expected_version: int | None = None
+    report_id: UUID, data: SectionDraft, *, expected_version: Amount | None = None
 ) -> Statement[SectionState]:
     """Create or replace a section of a draft, by its slug.
 
@@ -109,24 +118,19 @@ def list_report_sections(
 
 
 @operation
-def order_report_sections(report_id: UUID, slugs: Sequence[str]) -> Steps[list[SectionState]]:
+def order_report_sections(report_id: UUID, slugs: Slugs) -> Steps[list[SectionState]]:
     """Set the order of a draft's sections: the named ones first, then the others as they stood.
 
     They are numbered from 1 and returned in their new order. Their versions stay: a move is no
     change of a section. Locks the report. Raises `NotFound` when the report or a section does not
     exist, `InvalidTransition` when the report is no draft.
     """
-    slugs = list(slugs)
-    for index, slug in enumerate(slugs):
-        check_text(slug, f"slugs[{index}]")
-    if len(set(slugs)) < len(slugs):
-        raise InvalidPayload("slugs", "holds a slug twice")
     # A statement of its own: only one that starts under the lock sees the sections that others
     # committed while it waited.
     report = yield from lock_report.bind(report_id)
     if report.status != "draft":
         raise InvalidTransition("report", report_id, report.status)
-    sections = yield from _order_report_sections.bind(report_id, slugs)
+    sections = yield from _order_report_sections.bind(report_id, list(slugs))
     missing = set(slugs).difference(section.slug for section in sections)
     if missing:
         raise NotFound(_SECTION, min(missing))
@@ -134,14 +138,14 @@ def order_report_sections(report_id: UUID, slugs: Sequence[str]) -> Steps[list[S
 
 
 @query
-def _order_report_sections(report_id: UUID, slugs: list[str]) -> Statement[list[SectionState]]:
+def _order_report_sections(report_id: UUID, slugs: list[Key]) -> Statement[list[SectionState]]:
     parameters = {"run_id": run_of(report_id), "report_id": report_id, "slugs": slugs}
     return many(SectionState, _SQL["order_report_sections"], parameters, prepare=False)
 
 
 @query
 def remove_report_section(
-    report_id: UUID, slug: str, *, expected_version: int | None = None
+    report_id: UUID, slug: Key, *, expected_version: Amount | None = None
 ) -> Statement[SectionState]:
     """Take a section out of a draft; its text is gone.
 
@@ -149,7 +153,6 @@ def remove_report_section(
     the report. Raises `NotFound` when the report or the section does not exist,
     `InvalidTransition` when the report is no draft.
     """
-    check_text(slug, "slug")
 
     def refuse() -> Steps[NoReturn]:
         section = yield from _writable(report_id, slug, expected_version)

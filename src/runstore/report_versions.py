@@ -9,7 +9,7 @@ from uuid import UUID
 from pydantic import JsonValue
 
 from . import _sql
-from ._models import Page, Row
+from ._models import Amount, Page, Row
 from ._pages import page
 from ._query import Rows, Statement, query
 from ._statements import maker, not_found
@@ -53,7 +53,7 @@ class PublishedReport(Row):
 
 @query
 def get_published_report(
-    report_id: UUID, *, version: int | None = None
+    report_id: UUID, *, version: Amount | None = None
 ) -> Statement[PublishedReport]:
     """Return a published version of a report, the newest when None, in one round trip.
 

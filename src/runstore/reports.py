@@ -9,8 +9,19 @@ from uuid import UUID
 from pydantic import Field, JsonValue
 
 from . import _sql
-from ._json import check_text
-from ._models import ChildId, Created, Input, JsonObject, Key, Page, Row, RunId, Text, child_of_run
+from ._models import (
+    Amount,
+    ChildId,
+    Created,
+    Input,
+    JsonObject,
+    Key,
+    Page,
+    Row,
+    RunId,
+    Text,
+    child_of_run,
+)
 from ._pages import page
 from ._query import Rows, Statement, Steps, operation, query
 from ._statements import get, maker, not_found, one, parameters_of, refuse_differences
@@ -153,9 +164,9 @@ def get_report(report_id: UUID) -> Statement[ReportDocument]:
 @query
 def list_reports(
     *,
-    run_id: UUID | None = None,
-    thread_id: str | None = None,
-    tenant_id: str | None = None,
+    run_id: RunId | None = None,
+    thread_id: Key | None = None,
+    tenant_id: Key | None = None,
     status: ReportStatus | None = None,
     cursor: str | None = None,
     page_size: int = 100,
@@ -179,10 +190,10 @@ def list_reports(
 def update_report(
     report_id: UUID,
     *,
-    title: str | None = None,
-    format: str | None = None,
-    summary: str | None = None,
-    expected_revision: int | None = None,
+    title: Key | None = None,
+    format: Key | None = None,
+    summary: Text | None = None,
+    expected_revision: Amount | None = None,
 ) -> Statement[ReportState]:
     """Change the title, the format or the summary of a draft; what is None stays as it is.
 
@@ -191,9 +202,6 @@ def update_report(
     is no draft.
     """
     given = {"title": title, "format": format, "summary": summary}
-    for name, value in given.items():
-        if value is not None:
-            check_text(value, name)
 
     def refuse() -> Steps[ReportState]:
         report = (yield from get_report.bind(report_id)).report
@@ -219,7 +227,9 @@ def lock_report(report_id: UUID) -> Statement[ReportState]:
 
 
 @operation
-def publish_report(report_id: UUID, *, expected_revision: int | None = None) -> Steps[ReportState]:
+def publish_report(
+    report_id: UUID, *, expected_revision: Amount | None = None
+) -> Steps[ReportState]:
     """Publish a draft: its version is kept as it is now, and may be read for ever.
 
     With `expected_revision`, that of the report that was reviewed, `StaleWrite` says that it

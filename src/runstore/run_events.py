@@ -11,11 +11,18 @@ from pydantic import Field, JsonValue
 
 from . import _sql
 from ._arrays import Array, array
-from ._json import document, nullable
-from ._models import Input, Json, Key, Row, RunStatus
+from ._json import document, nullable, refuse_too_much
+from ._models import Amount, Input, Json, Key, Row, RunId, RunStatus
 from ._query import Rows, Statement, Steps, query, reads
 from ._statements import get, maker, many, not_found
-from .errors import Conflict, InvalidPayload, InvalidTransition, RunstoreError, StaleWrite
+from .errors import (
+    Conflict,
+    EventsPurged,
+    InvalidPayload,
+    InvalidTransition,
+    RunstoreError,
+    StaleWrite,
+)
 
 _SQL: Final = _sql.load("run_events")
 
@@ -48,13 +55,17 @@ class EventPage(Row):
 
 
 class RunHead(Row):
-    """How far a run's log goes, and whether it has ended."""
+    """How far a run's log goes, and whether it has ended.
+
+    The run's own events up to `purged_seq` have been purged; None: none has.
+    """
 
     run_id: UUID
     status: RunStatus
     last_seq: int
     closed: bool
     heartbeat_at: datetime
+    purged_seq: int | None
 
 
 class NewRunEvent(Input):
@@ -162,16 +173,17 @@ def event_columns(events: Sequence[EventLike]) -> dict[str, Array]:
         raise InvalidPayload("events", f"are more than {MAX_EVENTS}")
     types: list[str] = []
     payloads = array("jsonb", documents_of(events, types))
+    refuse_too_much([payloads], "events")
     return {"types": array("text", types), "payloads": payloads}
 
 
 @query
 @reads(UUID, int)
 def append_run_events(
-    run_id: UUID,
+    run_id: RunId,
     events: Sequence[EventLike],
     *,
-    expected_seq: int | None = None,
+    expected_seq: Amount | None = None,
     append_id: UUID | None = None,
 ) -> Statement[int]:
     """Append 1 to 10,000 events to a run that has not ended, and return the last one's number.
@@ -238,7 +250,7 @@ def _unappended(
 
 @query
 def find_appended_events(
-    run_id: UUID, append_id: UUID, event_count: int
+    run_id: RunId, append_id: UUID, event_count: Amount
 ) -> Statement[list[RunEvent]]:
     """Return the events of an earlier append, by its id, at most so many; none: there was none."""
     parameters = {"run_id": run_id, "append_id": append_id, "event_count": event_count}
@@ -246,28 +258,30 @@ def find_appended_events(
 
 
 @query
-def get_run_head(run_id: UUID) -> Statement[RunHead]:
+def get_run_head(run_id: RunId) -> Statement[RunHead]:
     """Return how far a run's log goes and whether the run has ended. Raises `NotFound`."""
     return get(RunHead, _SQL["get_run_head"], "run", run_id, {"run_id": run_id})
 
 
 @query
-@reads(UUID, RunStatus, int, RunEvent | None)
-def read_run_events(run_id: UUID, *, after: int = 0, page_size: int = 500) -> Statement[EventPage]:
+@reads(UUID, RunStatus, int, int | None, RunEvent | None)
+def read_run_events(
+    run_id: RunId, *, after: Amount = 0, page_size: int = 500
+) -> Statement[EventPage]:
     """Return a page of a run's events, those numbered after `after`, in order.
 
     The events and the run's status are of one snapshot. A fork's page starts with the events
-    that it shares. Raises `NotFound`.
+    that it shares. Raises `NotFound`, and `EventsPurged` where events after `after` are gone.
     """
-    if after < 0:
-        raise InvalidPayload("after", "must be 0 or more")
     if not 1 <= page_size <= MAX_PAGE_SIZE:
         raise InvalidPayload("page_size", f"must be from 1 to {MAX_PAGE_SIZE}")
     make = maker(RunEvent)
 
     def read(rows: Rows) -> EventPage:
-        run_id, status, last_seq, first_seq, *_ = rows[0]
-        events = [] if first_seq is None else [make(row[3:]) for row in rows]
+        run_id, status, last_seq, purged_seq, first_seq, *_ = rows[0]
+        if purged_seq is not None and after < purged_seq:
+            raise EventsPurged(run_id, purged_seq)
+        events = [] if first_seq is None else [make(row[4:]) for row in rows]
         return EventPage.model_construct(
             run_id=run_id, status=status, last_seq=last_seq, events=events
         )

@@ -12,7 +12,8 @@ import psycopg
 from psycopg import AsyncConnection, AsyncCursor, Connection, Cursor
 
 from . import _sql
-from ._models import Row
+from ._models import Amount, Row, RunId
+from ._parameters import checked
 from ._query import Statement, Steps, query
 from ._statements import get, one
 from .errors import Conflict, InvalidPayload, InvalidTransition, StaleWrite, translate
@@ -45,7 +46,7 @@ class LogEnd(Row):
 
 
 @query
-def lock_run_head(run_id: UUID, expected_seq: int | None) -> Statement[LogEnd]:
+def lock_run_head(run_id: RunId, expected_seq: Amount | None) -> Statement[LogEnd]:
     """Lock a run's head until the transaction ends, and return where its log goes on.
 
     Raises `NotFound`, `InvalidTransition` when the run has ended, `StaleWrite` when its last
@@ -70,7 +71,7 @@ def _refuse(run_id: UUID, expected_seq: int | None) -> Steps[NoReturn]:
 
 
 @query
-def advance_run_head(run_id: UUID, last_seq: int) -> Statement[LogEnd]:
+def advance_run_head(run_id: RunId, last_seq: Amount) -> Statement[LogEnd]:
     """Say that a run's log goes up to this event. Raises `NotFound`.
 
     The caller has locked the head and written the events.
@@ -95,9 +96,10 @@ def import_run_events(
     *,
     expected_seq: int | None = None,
 ) -> Coroutine[Any, Any, int]: ...
+@checked
 def import_run_events(
     conn: Connection[Any] | AsyncConnection[Any],
-    run_id: UUID,
+    run_id: RunId,
     events: Iterable[EventLike],
     *,
     expected_seq: int | None = None,
@@ -132,7 +134,7 @@ def _import(
                 for block in rows:
                     copy.write(block)
         except psycopg.Error as error:
-            raise translate(error) or error from None
+            raise translate(error) from None
         return advance_run_head(conn, run_id, rows.last_seq).last_seq
 
 
@@ -149,7 +151,7 @@ async def _import_async(
                 for block in rows:
                     await copy.write(block)
         except psycopg.Error as error:
-            raise translate(error) or error from None
+            raise translate(error) from None
         return (await advance_run_head(conn, run_id, rows.last_seq)).last_seq
 
 

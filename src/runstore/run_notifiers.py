@@ -19,6 +19,7 @@ import psycopg
 from psycopg import AsyncConnection, Connection
 
 from ._background import Block, is_set_within
+from ._parameters import checked
 from .errors import InvalidPayload
 from .run_notifications import Source, open_own, open_own_async, send_run_notifications
 
@@ -26,6 +27,7 @@ from .run_notifications import Source, open_own, open_own_async, send_run_notifi
 _RECONNECT_SECONDS: Final = 1.0
 
 
+@checked
 def notify_run_events(source: Source, *, interval: float = 0.02) -> RunNotifier:
     """Wake the tails of the runs that are marked in a block.
 

@@ -17,7 +17,9 @@ from psycopg.pq import TransactionStatus
 from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
 from ._background import is_set_within
+from ._models import RunId
 from ._outages import Patience
+from ._parameters import checked
 from .errors import InvalidPayload
 from .run_events import EventPage, RunEvent, RunHead, get_run_head, read_run_events
 from .run_listeners import RunListener, Wake
@@ -36,9 +38,10 @@ def iter_run_events(
 def iter_run_events(
     conn: AsyncConnection[Any], run_id: UUID, *, after: int = 0, page_size: int = 200
 ) -> AsyncGenerator[RunEvent, None]: ...
+@checked
 def iter_run_events(
     conn: Connection[Any] | AsyncConnection[Any],
-    run_id: UUID,
+    run_id: RunId,
     *,
     after: int = 0,
     page_size: int = 200,
@@ -108,9 +111,10 @@ def tail_run_events(
     give_up_after: float = 60.0,
     listener: RunListener | None = None,
 ) -> AsyncGenerator[RunEvent, None]: ...
+@checked
 def tail_run_events(
     source: BlockingSource | AsyncioSource,
-    run_id: UUID,
+    run_id: RunId,
     *,
     after: int = 0,
     page_size: int = 500,

@@ -8,7 +8,7 @@ from typing import Any, Final, TypeVar, get_args
 from uuid import UUID
 
 from . import _sql
-from ._models import Row
+from ._models import Row, RunId
 from ._query import Rows, Statement, query, reads
 from ._statements import maker, not_found
 from .agent_invocations import AgentInvocation
@@ -88,7 +88,7 @@ _TABLES: Final[dict[str, type[Row]]] = {
 
 @query
 @reads(_Records)
-def get_run_tree(run_id: UUID, *, max_rows: int = 10_000) -> Statement[RunTree]:
+def get_run_tree(run_id: RunId, *, max_rows: int = 10_000) -> Statement[RunTree]:
     """Return a run and what hangs off it, but for events, reports and usage, in one round trip.
 
     All of one snapshot. Phases, invocations, tool calls, memories and questions stand in the

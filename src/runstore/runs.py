@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Any, ClassVar, Final, Self
+from typing import Annotated, Any, ClassVar, Final, Self
 from uuid import UUID
 
 from pydantic import Field, JsonValue, model_validator
@@ -22,6 +22,10 @@ from .run_events import EventLike, event_columns, get_run_head
 _SQL: Final = _sql.load("runs")
 _RUN: Final = "run"
 _EXCLUSIVE: Final = "runs_tenant_id_thread_id_key"
+
+
+Silence = Annotated[timedelta, Field(ge=timedelta(), le=timedelta(days=366))]
+"""For how long nothing was heard."""
 
 
 class Run(Row):
@@ -118,9 +122,11 @@ class NewRun(Input):
     """A JSON object for what the application adds."""
 
     @model_validator(mode="after")
-    def _exclusive_in_thread(self) -> Self:
+    def _fields_fit(self) -> Self:
         if self.exclusive and self.thread_id is None:
             raise InvalidPayload("exclusive", "needs a thread_id")
+        if self.parent_run_id == self.id:
+            raise InvalidPayload("parent_run_id", "is the run's own id")
         return self
 
 
@@ -153,7 +159,7 @@ def create_run(data: NewChatRun) -> Statement[Run]:
 
 
 @query
-def find_created_run(data: NewRun, tenant_id: str | None) -> Statement[Run | None]:
+def find_created_run(data: NewRun, tenant_id: Key | None) -> Statement[Run | None]:
     """Return the run that stands in the way of creating this one, or None.
 
     The run that has its id, else the one that has its idempotency key, else the active
@@ -188,7 +194,7 @@ def existing_run(data: NewRun, kind: RunKind, tenant_id: str | None) -> Steps[Ru
 
 
 @query
-def get_run(run_id: UUID) -> Statement[Run]:
+def get_run(run_id: RunId) -> Statement[Run]:
     """Return a run. Raises `NotFound`."""
     return get(Run, _SQL["get_run"], _RUN, run_id, {"run_id": run_id})
 
@@ -196,13 +202,13 @@ def get_run(run_id: UUID) -> Statement[Run]:
 @query
 def list_runs(
     *,
-    tenant_id: str | None = None,
+    tenant_id: Key | None = None,
     kind: RunKind | None = None,
     status: RunStatus | None = None,
-    thread_id: str | None = None,
-    subject_id: str | None = None,
-    name: str | None = None,
-    parent_run_id: UUID | None = None,
+    thread_id: Key | None = None,
+    subject_id: Key | None = None,
+    name: Key | None = None,
+    parent_run_id: RunId | None = None,
     cursor: str | None = None,
     page_size: int = 100,
 ) -> Statement[Page[Run]]:
@@ -226,7 +232,7 @@ def list_runs(
 
 
 @query
-def start_run(run_id: UUID) -> Statement[RunState]:
+def start_run(run_id: RunId) -> Statement[RunState]:
     """Start a pending run and write its event `run.started`.
 
     Locks the run's head. Raises `NotFound` or `InvalidTransition`.
@@ -236,7 +242,7 @@ def start_run(run_id: UUID) -> Statement[RunState]:
 
 @query
 def complete_run(
-    run_id: UUID, *, output: JsonValue = None, events: Sequence[EventLike] = ()
+    run_id: RunId, *, output: JsonValue = None, events: Sequence[EventLike] = ()
 ) -> Statement[RunState]:
     """Complete a run, of either kind, together with its last events.
 
@@ -248,7 +254,7 @@ def complete_run(
 
 @query
 def fail_run(
-    run_id: UUID,
+    run_id: RunId,
     *,
     error: JsonValue,
     output: JsonValue = None,
@@ -266,7 +272,7 @@ def fail_run(
 
 @query
 def cancel_run(
-    run_id: UUID, *, error: JsonValue = None, events: Sequence[EventLike] = ()
+    run_id: RunId, *, error: JsonValue = None, events: Sequence[EventLike] = ()
 ) -> Statement[RunState]:
     """Cancel a run, of either kind, together with its last events; `error` says why.
 
@@ -289,7 +295,7 @@ def _change(
 
 
 @query
-def request_cancel(run_id: UUID) -> Statement[RunState]:
+def request_cancel(run_id: RunId) -> Statement[RunState]:
     """Ask a run to stop and write its event `run.cancel_requested`; the run decides when it does.
 
     `get_run` and `heartbeat_run` show the request. Asking again changes nothing and succeeds.
@@ -323,7 +329,7 @@ def state_of(run: Run) -> Steps[RunState]:
 
 
 @query
-def heartbeat_run(run_id: UUID) -> Statement[Heartbeat]:
+def heartbeat_run(run_id: RunId) -> Statement[Heartbeat]:
     """Record that a run's worker is alive, and return whether the run was asked to stop.
 
     Raises `NotFound`, or `InvalidTransition` when the run has ended: its worker should stop.
@@ -336,8 +342,8 @@ def heartbeat_run(run_id: UUID) -> Statement[Heartbeat]:
 @query
 def list_stalled_runs(
     *,
-    silent_for: timedelta,
-    tenant_id: str | None = None,
+    silent_for: Silence,
+    tenant_id: Key | None = None,
     cursor: str | None = None,
     page_size: int = 100,
 ) -> Statement[Page[StalledRun]]:
@@ -357,11 +363,11 @@ def list_stalled_runs(
 
 
 @query
-def delete_run(run_id: UUID) -> Statement[DeletedRun]:
+def delete_run(run_id: RunId) -> Statement[DeletedRun]:
     """Delete a run that has ended, with all that hangs off it. Nothing of it is left.
 
     Raises `NotFound`, `InvalidTransition` when the run is active, `Conflict` when a fork
-    still reads events of it: delete the forks first.
+    still reads events of it (delete the forks first) or a hold keeps it.
     """
     return transition(
         DeletedRun, _SQL["delete_run"], {"run_id": run_id}, _RUN, lambda: get_run.bind(run_id)

@@ -73,14 +73,14 @@ def create_sandbox_record(data: NewSandbox) -> Statement[Sandbox]:
 
 
 @query
-def get_sandbox(sandbox_id: str, *, run_id: UUID | None = None) -> Statement[Sandbox]:
+def get_sandbox(sandbox_id: Key, *, run_id: RunId | None = None) -> Statement[Sandbox]:
     """Return a sandbox: the row of this run, or the newest run's. Raises `NotFound`."""
     parameters = {"sandbox_id": sandbox_id, "run_id": run_id}
     return get(Sandbox, _SQL["get_sandbox"], _SANDBOX, sandbox_id, parameters)
 
 
 @query
-def update_sandbox_status(sandbox_id: str, status: SandboxStatus) -> Statement[list[Sandbox]]:
+def update_sandbox_status(sandbox_id: Key, status: SandboxStatus) -> Statement[list[Sandbox]]:
     """Change the status of a sandbox in every run that uses it, and return the changed rows.
 
     Rows that are stopped or failed stay as they are, and none goes back to creating. Raises

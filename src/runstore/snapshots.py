@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import ClassVar, Final
+from typing import ClassVar, Final, Self
 from uuid import UUID
 
-from pydantic import Field, JsonValue
+from pydantic import Field, JsonValue, model_validator
 
 from . import _sql
 from ._models import Amount, Input, JsonObject, Key, Page, Row, RunId
 from ._pages import page
 from ._query import Statement, query
 from ._statements import get, one, parameters_of, same
+from .errors import InvalidPayload
 
 _SQL: Final = _sql.load("snapshots")
 _SNAPSHOT: Final = "snapshot"
@@ -52,6 +53,12 @@ class NewSnapshot(Input):
     metadata: JsonObject = Field(default_factory=dict)
     """A JSON object for what the application adds."""
 
+    @model_validator(mode="after")
+    def _not_its_own_parent(self) -> Self:
+        if self.parent_snapshot_id == self.id:
+            raise InvalidPayload("parent_snapshot_id", "is the snapshot's own id")
+        return self
+
 
 @query
 def create_snapshot_record(data: NewSnapshot) -> Statement[Snapshot]:
@@ -71,7 +78,7 @@ def create_snapshot_record(data: NewSnapshot) -> Statement[Snapshot]:
 
 
 @query
-def get_snapshot(run_id: UUID, snapshot_id: str) -> Statement[Snapshot]:
+def get_snapshot(run_id: RunId, snapshot_id: Key) -> Statement[Snapshot]:
     """Return a snapshot of a run. Raises `NotFound`."""
     parameters = {"run_id": run_id, "snapshot_id": snapshot_id}
     return get(Snapshot, _SQL["get_snapshot"], _SNAPSHOT, snapshot_id, parameters)
@@ -79,7 +86,11 @@ def get_snapshot(run_id: UUID, snapshot_id: str) -> Statement[Snapshot]:
 
 @query
 def list_snapshots(
-    run_id: UUID, *, sandbox_id: str | None = None, cursor: str | None = None, page_size: int = 1000
+    run_id: RunId,
+    *,
+    sandbox_id: Key | None = None,
+    cursor: str | None = None,
+    page_size: int = 1000,
 ) -> Statement[Page[Snapshot]]:
     """Return a page of a run's snapshots, or of one of its sandboxes', oldest first."""
     return page(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import ClassVar, Final, Literal, get_args
+from typing import ClassVar, Final, Literal
 from uuid import UUID
 
 from pydantic import Field, JsonValue
@@ -22,14 +22,14 @@ from ._models import (
     Page,
     ParentsRunId,
     Row,
+    RunId,
     child_of_run,
     run_of_invocation,
 )
 from ._pages import page
 from ._query import Statement, Steps, query
 from ._statements import create, create_many, get, maker, many, transition
-from .errors import InvalidPayload
-from .ids import run_of
+from .ids import of_run, run_of
 from .runs import get_run
 
 _SQL: Final = _sql.load("tool_calls")
@@ -128,7 +128,7 @@ def get_tool_call(tool_call_id: UUID) -> Statement[ToolCall]:
 
 
 @query
-def find_tool_calls(run_id: UUID, tool_call_ids: list[UUID]) -> Statement[list[ToolCall]]:
+def find_tool_calls(run_id: RunId, tool_call_ids: list[UUID]) -> Statement[list[ToolCall]]:
     """Return those of a run's calls that have one of these ids, in no order."""
     parameters = {"run_id": run_id, "tool_call_ids": tool_call_ids}
     return many(ToolCall, _SQL["find_tool_calls"], parameters, prepare=False)
@@ -136,7 +136,7 @@ def find_tool_calls(run_id: UUID, tool_call_ids: list[UUID]) -> Statement[list[T
 
 @query
 def list_tool_calls(
-    run_id: UUID,
+    run_id: RunId,
     *,
     invocation_id: UUID | None = None,
     cursor: str | None = None,
@@ -146,7 +146,7 @@ def list_tool_calls(
     return page(
         ToolCall,
         _SQL["list_tool_calls"],
-        {"run_id": run_id, "invocation_id": invocation_id},
+        {"run_id": run_id, "invocation_id": of_run(run_id, invocation_id, "invocation_id")},
         key={"after_created_at": "created_at", "after_id": "id"},
         cursor=cursor,
         page_size=page_size,
@@ -155,7 +155,7 @@ def list_tool_calls(
 
 @query
 def list_open_tool_calls(
-    run_id: UUID, *, cursor: str | None = None, page_size: int = 1000
+    run_id: RunId, *, cursor: str | None = None, page_size: int = 1000
 ) -> Statement[Page[ToolCall]]:
     """Return a page of a run's open calls, oldest first: those whose outcome nobody recorded."""
     return page(
@@ -177,8 +177,6 @@ def finish_tool_call(
     error: JsonValue = None,
 ) -> Statement[Finished]:
     """Finish an open call with its outcome. Raises `NotFound` or `InvalidTransition`."""
-    if status not in get_args(ToolCallOutcome):
-        raise InvalidPayload("status", "is not an outcome of a tool call")
     return transition(
         Finished,
         _SQL["finish_tool_call"],
@@ -195,7 +193,7 @@ def finish_tool_call(
 
 
 @query
-def close_open_tool_calls(run_id: UUID, reason: JsonValue) -> Statement[list[Finished]]:
+def close_open_tool_calls(run_id: RunId, reason: JsonValue) -> Statement[list[Finished]]:
     """Close a run's open calls as `unknown`, with the reason as their error, and return their keys.
 
     A run whose worker died leaves calls open; a conversation cannot go on with them. Returns an

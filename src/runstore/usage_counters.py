@@ -10,7 +10,7 @@ from uuid import UUID
 
 from . import _sql
 from ._json import encode
-from ._models import Page, Row
+from ._models import Key, Page, Row
 from ._pages import page
 from ._query import Rows, Statement, Steps, operation, query, reads
 from ._statements import maker, many
@@ -78,7 +78,7 @@ class CounterAudit(Row):
 
 
 @query
-def get_usage(subject_id: str, *, tenant_id: str | None = None) -> Statement[list[QuotaUsage]]:
+def get_usage(subject_id: Key, *, tenant_id: Key | None = None) -> Statement[list[QuotaUsage]]:
     """Return every quota of a subject with its present window, by meter and period.
 
     Empty for a subject without quotas. A tenant that is None is the transaction's own.
@@ -90,7 +90,7 @@ def get_usage(subject_id: str, *, tenant_id: str | None = None) -> Statement[lis
 @query
 @reads(bool, bool, ExceededQuota | None)
 def find_obstacle(
-    id: UUID, tenant_id: str | None, subject_id: str, amounts: Mapping[str, int], *, force: bool
+    id: UUID, tenant_id: Key | None, subject_id: Key, amounts: Mapping[str, int], *, force: bool
 ) -> Statement[tuple[bool, bool, ExceededQuota | None]]:
     """Return whether an id is a reservation's, whether it is in the log, and what is exceeded."""
     make = maker(ExceededQuota)
@@ -182,7 +182,7 @@ def verify_usage(
 
 @operation
 def rebuild_usage_counters(
-    subject_id: str, *, tenant_id: str | None = None
+    subject_id: Key, *, tenant_id: Key | None = None
 ) -> Steps[list[CounterAudit]]:
     """Set a subject's counters to what the log and the open holds say.
 
@@ -195,14 +195,14 @@ def rebuild_usage_counters(
 
 
 @query
-def lock_usage_counters(tenant_id: str | None, subject_id: str) -> Statement[list[UUID]]:
+def lock_usage_counters(tenant_id: Key | None, subject_id: Key) -> Statement[list[UUID]]:
     """Lock a subject's counters in the order of their key, and return their quotas."""
     parameters = {"tenant_id": tenant_id, "subject_id": subject_id}
     return Statement(_SQL["lock_usage_counters"], parameters, lambda rows: [row[0] for row in rows])
 
 
 @query
-def mend_usage_counters(tenant_id: str | None, subject_id: str) -> Statement[list[CounterAudit]]:
+def mend_usage_counters(tenant_id: Key | None, subject_id: Key) -> Statement[list[CounterAudit]]:
     """Set the counters of a subject, which are locked, and return those that disagreed."""
     parameters = {"tenant_id": tenant_id, "subject_id": subject_id}
     return many(CounterAudit, _SQL["mend_usage_counters"], parameters, prepare=False)

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import replace
 from datetime import datetime
-from typing import Any, ClassVar, Final, Literal, get_args
+from typing import Any, ClassVar, Final, Literal, NoReturn, get_args
 from uuid import UUID
 
 from pydantic import Field, JsonValue
 
 from . import _sql
-from ._models import Page, Row
+from ._models import Key, Moment, Page, Row
 from ._pages import page
 from ._query import Rows, Statement, Steps, query
 from ._statements import maker, many, parameters_of, refuse_differences
 from ._usage import Costs, NewUsageInput, SignedAmounts
 from .errors import Conflict, InvalidPayload, RunstoreError
+from .quotas import of_timezone
 from .usage_counters import until_decided
 
 _SQL: Final = _sql.load("usage_logs")
@@ -23,6 +25,7 @@ _USAGE: Final = "usage"
 _KEY: Final = "usage_logs_pkey"
 
 Grouping = Literal["provider", "model", "run", "hour", "day", "week", "month"]
+_GROUPINGS: Final = get_args(Grouping)
 _PERIODS: Final = ("hour", "day", "week", "month")
 
 
@@ -172,12 +175,12 @@ def find_usage_logs(id: UUID) -> Statement[list[UsageLog]]:
 
 @query
 def list_usage_logs(
-    subject_id: str,
+    subject_id: Key,
     *,
-    since: datetime | None = None,
-    until: datetime | None = None,
-    meter: str | None = None,
-    tenant_id: str | None = None,
+    since: Moment | None = None,
+    until: Moment | None = None,
+    meter: Key | None = None,
+    tenant_id: Key | None = None,
     cursor: str | None = None,
     page_size: int = 1000,
 ) -> Statement[Page[UsageLog]]:
@@ -203,23 +206,22 @@ def list_usage_logs(
 
 @query
 def summarize_usage(
-    subject_id: str,
+    subject_id: Key,
     *,
-    since: datetime,
-    until: datetime,
+    since: Moment,
+    until: Moment,
     by: Collection[Grouping] = ("model", "day"),
-    timezone: str = "UTC",
-    tenant_id: str | None = None,
+    timezone: Key = "UTC",
+    tenant_id: Key | None = None,
 ) -> Statement[list[UsageSummary]]:
     """Add up what a subject used from `since` on and before `until`, by meter and by `by`.
 
     At most one of hour, day, week and month, which begin in `timezone`. Ordered by that, then by
     meter. It is computed from the log, of which it reads nothing but an index.
     """
-    unknown = set(by) - set(get_args(Grouping))
     periods = [grouping for grouping in by if grouping in _PERIODS]
-    if unknown or len(periods) > 1:
-        raise InvalidPayload("by", f"must be of {', '.join(get_args(Grouping))}, and one period")
+    if len(periods) > 1 or any(grouping not in _GROUPINGS for grouping in by):
+        raise InvalidPayload("by", f"must be of {', '.join(_GROUPINGS)}, and one period")
     parameters: dict[str, Any] = {
         "tenant_id": tenant_id,
         "subject_id": subject_id,
@@ -231,4 +233,10 @@ def summarize_usage(
         "by_run": "run" in by,
         "by_period": periods[0] if periods else None,
     }
-    return many(UsageSummary, _SQL["summarize_usage"], parameters, prepare=False)
+
+    def refused(error: RunstoreError) -> Steps[NoReturn]:
+        yield from ()
+        raise of_timezone(error) if isinstance(error, InvalidPayload) else error
+
+    summaries = many(UsageSummary, _SQL["summarize_usage"], parameters, prepare=False)
+    return replace(summaries, refused=refused)

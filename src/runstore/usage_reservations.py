@@ -13,7 +13,7 @@ from ._models import Row
 from ._query import Statement, Steps, query, reads
 from ._statements import get, maker, parameters_of, refuse_differences, transition
 from ._usage import Amounts, NewUsageInput
-from .errors import Conflict, InvalidPayload, NotFound, RunstoreError
+from .errors import Conflict, NotFound, RunstoreError
 from .usage_counters import until_decided
 
 _SQL: Final = _sql.load("usage_reservations")
@@ -22,7 +22,8 @@ _KEY: Final = "usage_reservations_pkey"
 
 ReservationStatus = Literal["held", "settled", "released", "expired"]
 
-_LONGEST: Final = timedelta(days=366)
+Hold = Annotated[timedelta, Field(gt=timedelta(), le=timedelta(days=366))]
+"""How long a hold lasts from now."""
 
 
 class Reservation(Row):
@@ -60,11 +61,11 @@ class NewReservation(NewUsageInput):
 
     amounts: Amounts
     """How much of each meter is to be held, at most, in the meter's own unit."""
-    hold_for: Annotated[timedelta, Field(gt=timedelta(), le=_LONGEST)] = timedelta(minutes=10)
+    hold_for: Hold = timedelta(minutes=10)
     """For how long; a hold that is neither settled nor renewed by then expires."""
 
 
-class Hold(Row):
+class Grant(Row):
     """What the database adds to a reservation that it holds."""
 
     tenant_id: str
@@ -73,9 +74,9 @@ class Hold(Row):
     expires_at: datetime
 
 
-def held(data: NewReservation, hold: tuple[Any, ...]) -> Reservation:
-    """Make the reservation of its input and its `Hold`."""
-    tenant_id, metadata, created_at, expires_at = hold
+def granted(data: NewReservation, grant: tuple[Any, ...]) -> Reservation:
+    """Make the reservation of its input and its `Grant`."""
+    tenant_id, metadata, created_at, expires_at = grant
     asked = data.__dict__
     return maker(Reservation)(
         (
@@ -98,7 +99,7 @@ def held(data: NewReservation, hold: tuple[Any, ...]) -> Reservation:
 
 
 @query
-@reads(Hold)
+@reads(Grant)
 def reserve_usage(data: NewReservation) -> Statement[Reservation]:
     """Hold amounts against every quota that the subject has on their meters, all or nothing.
 
@@ -119,7 +120,7 @@ def reserve_usage(data: NewReservation) -> Statement[Reservation]:
     return Statement(
         _SQL["reserve_usage"],
         parameters_of(data, NewReservation),
-        lambda rows: held(data, rows[0]),
+        lambda rows: granted(data, rows[0]),
         lambda: decide(data),
         refused,
     )
@@ -133,7 +134,7 @@ def decide(data: NewReservation) -> Steps[Reservation]:
         return Statement(
             _SQL["reserve_usage"],
             parameters,
-            lambda rows: held(data, rows[0]) if rows else None,
+            lambda rows: granted(data, rows[0]) if rows else None,
             refused=pass_over_taken,
         )
 
@@ -169,15 +170,13 @@ def get_reservation(reservation_id: UUID) -> Statement[Reservation]:
 
 @query
 def renew_reservation(
-    reservation_id: UUID, *, hold_for: timedelta = timedelta(minutes=10)
+    reservation_id: UUID, *, hold_for: Hold = timedelta(minutes=10)
 ) -> Statement[Reservation]:
     """Let an open hold expire `hold_for` from now, whenever it would have.
 
     For long streams: every third of `hold_for` by the clock, not by what arrives. Raises
     `NotFound`, or `InvalidTransition` when it has ended; one that expired can still be settled.
     """
-    if not timedelta() < hold_for <= _LONGEST:
-        raise InvalidPayload("hold_for", f"must be more than 0 and at most {_LONGEST.days} days")
     return transition(
         Reservation,
         _SQL["renew_reservation"],

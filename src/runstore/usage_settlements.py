@@ -9,7 +9,7 @@ from uuid import UUID
 from pydantic import Field, JsonValue
 
 from . import _sql
-from ._models import JsonObject
+from ._models import JsonObject, Key
 from ._query import Rows, Statement, Steps, query
 from ._statements import maker, many, one, parameters_of
 from ._usage import Amounts, Costs, UsageContext
@@ -46,8 +46,8 @@ def settle_usage(
     amounts: Mapping[str, int],
     *,
     costs: Mapping[str, int | None] | None = None,
-    provider: str | None = None,
-    model: str | None = None,
+    provider: Key | None = None,
+    model: Key | None = None,
     invocation_id: UUID | None = None,
     tool_call_id: UUID | None = None,
     metadata: dict[str, JsonValue] | None = None,

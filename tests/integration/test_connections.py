@@ -138,13 +138,26 @@ def test_the_dsn_has_the_last_word_too(connection_kind: Kind, shared_database: s
         }
 
 
-def test_a_dsn_that_is_none_is_refused_without_its_password(connection_kind: Kind) -> None:
-    with (
-        pytest.raises(psycopg.ProgrammingError) as raised,
-        opened(connection_kind, "postgresql//user:secret@localhost/db"),
-    ):
+@pytest.mark.parametrize(
+    "dsn",
+    [
+        "postgresql//user:secret@localhost/db",
+        # What libpq would take for a host, a port or a database is a piece of the password.
+        "postgresql://user:p@secret@localhost/db",
+        "postgresql://user:p@secret/w@localhost/db",
+        "postgresql://user:1/secret@localhost/db",
+        "postgresql://user:secret/w@localhost/db",
+        "postgresql://user:secret",
+        "host=localhost port=secret",
+    ],
+)
+def test_a_dsn_that_is_none_is_refused_without_its_password(
+    connection_kind: Kind, dsn: str
+) -> None:
+    with pytest.raises(psycopg.ProgrammingError) as raised, opened(connection_kind, dsn):
         pass
-    assert str(raised.value) == "the DSN is not one that libpq understands"
+    assert str(raised.value).startswith("the DSN is not one that libpq understands")
+    assert "secret" not in str(raised.value)
     assert raised.value.__suppress_context__
 
 

@@ -20,6 +20,7 @@ from runstore import (
     create_feature_run,
     get_memory_record,
     get_run,
+    payload_rules,
 )
 from runstore._json import MAX_DEPTH
 from sessions import open_session
@@ -105,7 +106,8 @@ def test_the_deepest_document_reads_back_equal(call: Caller) -> None:
 
 def test_a_large_document_reads_back_equal(call: Caller) -> None:
     document: JsonValue = [{"number": number, "text": "ä" * 1000} for number in range(5000)]
-    assert create_run(call, input=document).input == document
+    with payload_rules(max_bytes=1 << 24):
+        assert create_run(call, input=document).input == document
 
 
 @pytest.mark.parametrize(("encoding", "text"), [("LATIN1", "ß"), ("EUC_JP", "漢字")])

@@ -43,7 +43,7 @@ def test_a_section_reads_back_as_it_was_put(call: Caller) -> None:
     data = SectionDraft(
         slug=TEXT,
         heading=TEXT,
-        content=TEXT * 20_000,
+        content=TEXT * 10_000,
         citations=[DOCUMENT, "a", None],
         position=0,
         metadata={"document": DOCUMENT},

@@ -166,16 +166,22 @@ def test_what_is_append_only_has_no_way_to_change(login: Login) -> None:
 
 def test_nobody_decides_on_rights_for_others_by_a_function(login: Login) -> None:
     conn = login("reader")
-    assert conn.execute(
-        "SELECT oid::regprocedure::text FROM pg_proc"
-        " WHERE pronamespace = 'runstore'::regnamespace AND prosecdef"
-    ).fetchall() == []
-    assert conn.execute(
-        "SELECT rolname::text, setting FROM pg_roles"
-        " CROSS JOIN unnest(rolconfig) AS setting"
-        " WHERE rolname ~ '^runstore_(owner|migrator|writer|janitor|reader)$'"
-        " AND setting LIKE 'search_path=%' AND setting NOT LIKE '%, pg_temp'"
-    ).fetchall() == []
+    assert (
+        conn.execute(
+            "SELECT oid::regprocedure::text FROM pg_proc"
+            " WHERE pronamespace = 'runstore'::regnamespace AND prosecdef"
+        ).fetchall()
+        == []
+    )
+    assert (
+        conn.execute(
+            "SELECT rolname::text, setting FROM pg_roles"
+            " CROSS JOIN unnest(rolconfig) AS setting"
+            " WHERE rolname ~ '^runstore_(owner|migrator|writer|janitor|reader)$'"
+            " AND setting LIKE 'search_path=%' AND setting NOT LIKE '%, pg_temp'"
+        ).fetchall()
+        == []
+    )
 
 
 def test_the_roles_have_no_attribute_that_they_do_not_need(login: Login) -> None:

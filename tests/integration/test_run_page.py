@@ -21,6 +21,7 @@ from factories import (
     create_sandbox,
     new_agent_step,
 )
+from old_runs import LONG_AGO, make_old_run
 from report_factories import new_report
 from runstore import (
     InvalidPayload,
@@ -38,6 +39,7 @@ from runstore import (
     fail_phase_result,
     finish_tool_call,
     new_run_id,
+    purge_run_events,
     put_report_section,
 )
 from runstore import create_run as create_chat_run
@@ -151,6 +153,17 @@ def test_it_says_what_is_left_out(call: Caller, limit: dict[str, int]) -> None:
 
     assert 'class="note"' not in whole
     assert 'class="note"' in part
+
+
+@pytest.mark.owner
+def test_it_says_that_events_were_purged(committed_call: Caller) -> None:
+    run_id = make_old_run(committed_call, events=4)
+    committed_call(purge_run_events, LONG_AGO)
+
+    page = committed_call(render_run_page, run_id)
+
+    assert "Those up to 5 have been purged." in page
+    assert "are shown" not in page
 
 
 def test_a_message_that_follows_its_own_pieces_is_shown_once(call: Caller) -> None:

@@ -211,11 +211,11 @@ def test_an_id_carries_the_run_where_there_is_one() -> None:
     ("values", "path"),
     [
         ({"amounts": {}}, "amounts"),
-        ({"amounts": {"tokens": -1}}, "amounts"),
-        ({"amounts": {"tokens": 1.0}}, "amounts"),
-        ({"amounts": {"tokens": True}}, "amounts"),
-        ({"amounts": {"tokens": 10**15 + 1}}, "amounts"),
-        ({"amounts": {"": 1}}, "amounts"),
+        ({"amounts": {"tokens": -1}}, "amounts.tokens"),
+        ({"amounts": {"tokens": 1.0}}, "amounts.tokens"),
+        ({"amounts": {"tokens": True}}, "amounts.tokens"),
+        ({"amounts": {"tokens": 10**15 + 1}}, "amounts.tokens"),
+        ({"amounts": {"": 1}}, "amounts[a key]"),
         ({"amounts": {str(number): 1 for number in range(33)}}, "amounts"),
         (
             {"amounts": {"input_tokens": 1, "cache_read_tokens": 1, "cache_write_tokens": 1}},

@@ -13,6 +13,7 @@ import runstore.testing
 from runstore import _sql
 from runstore.testing import RUNSTORE_VALUES, NamedQuery, Prover, find_queries, prover
 from runstore.testing._discovery import queries_of
+from samples import runstore_samples
 
 if TYPE_CHECKING:
     # The plugin itself is left to pytest, which wants to be the first to import it.
@@ -27,7 +28,7 @@ OWN = Path(runstore.testing.__file__).parent
 def query_prover(shared_database: str) -> Iterator[Prover]:
     with (
         psycopg.connect(shared_database, autocommit=True) as conn,
-        prover(conn, schema="runstore", values=RUNSTORE_VALUES) as made,
+        prover(conn, schema="runstore", samples=runstore_samples(), values=RUNSTORE_VALUES) as made,
     ):
         yield made
 

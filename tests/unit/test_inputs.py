@@ -103,7 +103,7 @@ def refused(make: Callable[[], object]) -> InvalidPayload:
         (NewFeatureRun, {"name": None}, "name", "should be a valid string"),
         (NewFeatureRun, {"name": [SECRET]}, "name", "should be a valid string"),
         (NewFeatureRun, {"name": NUL}, "name", HAS_NUL),
-        (NewFeatureRun, {"name": SURROGATE}, "name", "should be a valid string"),
+        (NewFeatureRun, {"name": SURROGATE}, "name", HAS_SURROGATE),
         (NewFeatureRun, {"tenant_id": ""}, "tenant_id", EMPTY),
         (NewFeatureRun, {"idempotency_key": LONG}, "idempotency_key", IS_LONG),
         (NewFeatureRun, {"trace_id": NUL}, "trace_id", HAS_NUL),

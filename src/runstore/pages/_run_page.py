@@ -13,7 +13,7 @@ from pydantic import JsonValue
 
 from runstore._query import Steps, operation
 from runstore.agent_invocations import AgentInvocation
-from runstore.errors import InvalidPayload
+from runstore.errors import EventsPurged, InvalidPayload
 from runstore.reports import ReportDocument, get_report, list_reports
 from runstore.run_events import MAX_PAGE_SIZE, RunEvent, read_run_events
 from runstore.run_trees import InvocationNode, RunTree, get_run_tree
@@ -70,13 +70,18 @@ def render_run_page(run_id: UUID, *, max_rows: int = 5_000, max_events: int = 2_
     to people, memories, machines and reports, and the log, which can be searched.
 
     At most the `max_rows` oldest rows of each table and the `max_events` first events are shown,
-    and the page says what is left out. The tree, the log and the reports are read in one
-    transaction. Raises `NotFound`, or `InvalidPayload` for limits below 1.
+    and the page says what is left out, or was purged. The tree, the log and the reports are read
+    in one transaction. Raises `NotFound`, or `InvalidPayload` for limits below 1.
     """
     if not 1 <= max_events <= MAX_PAGE_SIZE:
         raise InvalidPayload("max_events", f"must be from 1 to {MAX_PAGE_SIZE}")
     tree = yield from get_run_tree.bind(run_id, max_rows=max_rows)
-    log = yield from read_run_events.bind(run_id, page_size=max_events)
+    purged_seq = 0
+    try:
+        log = yield from read_run_events.bind(run_id, page_size=max_events)
+    except EventsPurged as purged:
+        purged_seq = purged.purged_seq
+        log = yield from read_run_events.bind(run_id, after=purged_seq, page_size=max_events)
     listed = yield from list_reports.bind(run_id=run_id, page_size=_MAX_REPORTS)
     reports: list[ReportDocument] = []
     for each in listed.items:
@@ -93,6 +98,7 @@ def render_run_page(run_id: UUID, *, max_rows: int = 5_000, max_events: int = 2_
         turns=list(_turns(log.events)),
         events=log.events,
         last_seq=log.last_seq,
+        purged_seq=purged_seq,
         reports=reports,
         invocations=[node.invocation for node in _invocations(tree)],
         tool_call_count=sum(len(node.tool_calls) for node in _invocations(tree)),

@@ -1,0 +1,309 @@
+-- Subject erasures: removing a person from the record, and blanking what has to stay.
+-- Locks are those of run_removals.sql: a batch passes over what somebody else has locked, and waits
+-- for nothing else for longer than a moment.
+
+-- name: adopt_runs :one
+-- Give a subject the runs without one that its runs started or that were forked from them, and
+-- count them. One level at a time: those that they started follow with the next call.
+-- not null: row_count
+WITH follower AS MATERIALIZED (
+    SELECT child.id
+    FROM runstore.runs AS own
+    INNER JOIN runstore.runs AS child ON own.id = child.parent_run_id
+    WHERE own.tenant_id = runstore.current_tenant_id()
+        AND own.subject_id = %(subject_id)s
+        AND child.tenant_id = own.tenant_id
+        AND child.subject_id IS NULL
+    UNION
+    SELECT fork.id
+    FROM runstore.runs AS own
+    INNER JOIN runstore.runs AS fork ON own.id = fork.forked_from_run_id
+    WHERE own.tenant_id = runstore.current_tenant_id()
+        AND own.subject_id = %(subject_id)s
+        AND fork.subject_id IS NULL
+    LIMIT %(row_limit)s
+),
+
+locked AS MATERIALIZED (
+    SELECT runs.id
+    FROM follower
+    INNER JOIN runstore.runs ON follower.id = runs.id
+    WHERE runs.subject_id IS NULL
+    ORDER BY runs.id
+    FOR NO KEY UPDATE OF runs SKIP LOCKED
+),
+
+adopted AS (
+    UPDATE runstore.runs
+    SET subject_id = %(subject_id)s
+    FROM locked
+    WHERE runs.id = locked.id
+    RETURNING runs.id
+)
+
+SELECT count(*) AS row_count
+FROM adopted;
+
+-- name: list_subject_runs :many
+-- List a subject's runs, newest first, so that forks come before what they were forked from.
+-- not null: gone_seq
+SELECT
+    runs.id AS run_id,
+    greatest(runs.forked_at_seq, runs.purged_seq, 0) AS gone_seq,
+    run_heads.last_seq,
+    run_heads.closed
+FROM runstore.runs
+INNER JOIN runstore.run_heads ON runs.id = run_heads.run_id
+WHERE runs.tenant_id = runstore.current_tenant_id()
+    AND runs.subject_id = %(subject_id)s
+    AND (%(before_id)s::uuid IS NULL OR runs.id < %(before_id)s)
+ORDER BY runs.id DESC
+LIMIT %(row_limit)s;
+
+-- name: blank_run_events :one
+-- Blank the payloads of a stretch of a run's own events, and count them. The run is locked.
+-- not null: row_count
+WITH event AS (
+    UPDATE runstore.run_events
+    SET payload = '{}'
+    WHERE run_id = %(run_id)s
+        AND seq > %(after_seq)s
+        AND seq <= %(to_seq)s
+        AND payload <> '{}'
+    RETURNING seq
+)
+
+SELECT count(*) AS row_count
+FROM event;
+
+-- name: blank_run :one
+-- Blank what a run says of the person it was for. The run is locked. No row: it does not exist.
+UPDATE runstore.runs
+SET
+    name = CASE WHEN kind = 'feature' THEN 'erased' END,
+    thread_id = NULL,
+    subject_id = NULL,
+    input = NULL,
+    output = NULL,
+    error = NULL,
+    exclusive = false,
+    idempotency_key = NULL,
+    trace_id = NULL,
+    metadata = '{}'
+WHERE id = %(run_id)s
+RETURNING id;
+
+-- name: blank_answers :one
+-- Blank a subject's name in calls to action that it answered, but in runs that a hold keeps, and
+-- count them.
+-- not null: row_count
+WITH locked AS MATERIALIZED (
+    SELECT
+        run_id,
+        id
+    FROM runstore.cta_events
+    WHERE tenant_id = runstore.current_tenant_id()
+        AND resolved_by = %(subject_id)s
+        AND NOT EXISTS (
+            SELECT FROM runstore.run_holds
+            WHERE run_holds.run_id = cta_events.run_id
+                AND (run_holds.expires_at IS NULL OR run_holds.expires_at > now())
+        )
+    ORDER BY
+        run_id,
+        id
+    LIMIT %(row_limit)s
+    FOR NO KEY UPDATE SKIP LOCKED
+),
+
+answer AS (
+    UPDATE runstore.cta_events
+    SET resolved_by = NULL
+    FROM locked
+    WHERE cta_events.run_id = locked.run_id
+        AND cta_events.id = locked.id
+    RETURNING cta_events.id
+)
+
+SELECT count(*) AS row_count
+FROM answer;
+
+-- name: delete_subject_quota :one
+-- Delete one of a subject's quotas with its counters, and count them: one at a time, so that
+-- whoever reserves on several of them waits for one at most.
+-- not null: quotas, usage_counters
+WITH locked AS MATERIALIZED (
+    SELECT
+        tenant_id,
+        subject_id,
+        id
+    FROM runstore.quotas
+    WHERE tenant_id = runstore.current_tenant_id()
+        AND subject_id = %(subject_id)s
+    ORDER BY id
+    LIMIT 1
+    FOR UPDATE SKIP LOCKED
+),
+
+counter AS (
+    DELETE FROM runstore.usage_counters
+    USING locked
+    WHERE usage_counters.tenant_id = locked.tenant_id
+        AND usage_counters.subject_id = locked.subject_id
+        AND usage_counters.quota_id = locked.id
+    RETURNING usage_counters.quota_id
+),
+
+quota AS (
+    DELETE FROM runstore.quotas
+    USING locked
+    WHERE quotas.tenant_id = locked.tenant_id
+        AND quotas.subject_id = locked.subject_id
+        AND quotas.id = locked.id
+    RETURNING quotas.id
+)
+
+SELECT
+    (SELECT count(*) FROM quota) AS quotas,
+    (SELECT count(*) FROM counter) AS usage_counters;
+
+-- name: blank_usage_logs :one
+-- Give a page of a subject's usage another name, without its metadata, and say how many rows that
+-- were and up to when.
+-- not null: row_count
+WITH locked AS MATERIALIZED (
+    SELECT
+        id,
+        meter,
+        tenant_id,
+        subject_id,
+        created_at
+    FROM runstore.usage_logs
+    WHERE tenant_id = runstore.current_tenant_id()
+        AND subject_id = %(subject_id)s
+        AND created_at >= coalesce(%(since)s::timestamptz, '-infinity')
+    ORDER BY
+        created_at,
+        id,
+        meter
+    LIMIT %(row_limit)s
+    FOR UPDATE SKIP LOCKED
+),
+
+entry AS (
+    UPDATE runstore.usage_logs
+    SET
+        subject_id = %(pseudonym)s,
+        metadata = '{}'
+    FROM locked
+    WHERE usage_logs.id = locked.id
+        AND usage_logs.meter = locked.meter
+        AND usage_logs.tenant_id = locked.tenant_id
+        AND usage_logs.subject_id = locked.subject_id
+    RETURNING locked.created_at
+)
+
+SELECT
+    count(*) AS row_count,
+    max(created_at) AS reached
+FROM entry;
+
+-- name: blank_usage_reservations :one
+-- Give a subject's reservations another name, without their metadata, among a page of all that there
+-- are, so that no reservation pays for an index of it; say how many that were, and where the page
+-- ends. NULL: there is no page.
+-- not null: row_count
+WITH page AS MATERIALIZED (
+    SELECT
+        id,
+        tenant_id,
+        subject_id
+    FROM runstore.usage_reservations
+    WHERE %(after_id)s::uuid IS NULL
+        OR (id, tenant_id, subject_id) > (%(after_id)s, %(after_tenant_id)s::text, %(after_subject_id)s::text)
+    ORDER BY
+        id,
+        tenant_id,
+        subject_id
+    LIMIT %(row_limit)s
+),
+
+locked AS MATERIALIZED (
+    SELECT
+        usage_reservations.id,
+        usage_reservations.tenant_id,
+        usage_reservations.subject_id
+    FROM page
+    INNER JOIN runstore.usage_reservations
+        ON
+            page.id = usage_reservations.id
+            AND page.tenant_id = usage_reservations.tenant_id
+            AND page.subject_id = usage_reservations.subject_id
+    WHERE page.tenant_id = runstore.current_tenant_id()
+        AND page.subject_id = %(subject_id)s
+    ORDER BY usage_reservations.id
+    FOR UPDATE OF usage_reservations SKIP LOCKED
+),
+
+reservation AS (
+    UPDATE runstore.usage_reservations
+    SET
+        subject_id = %(pseudonym)s,
+        metadata = '{}'
+    FROM locked
+    WHERE usage_reservations.id = locked.id
+        AND usage_reservations.tenant_id = locked.tenant_id
+        AND usage_reservations.subject_id = locked.subject_id
+    RETURNING usage_reservations.id
+),
+
+last_row AS (
+    SELECT
+        id,
+        tenant_id,
+        subject_id
+    FROM page
+    ORDER BY
+        id DESC,
+        tenant_id DESC,
+        subject_id DESC
+    LIMIT 1
+)
+
+SELECT
+    (SELECT count(*) FROM reservation) AS row_count,
+    (SELECT last_row.id FROM last_row) AS after_id,
+    (SELECT last_row.tenant_id FROM last_row) AS after_tenant_id,
+    (SELECT last_row.subject_id FROM last_row) AS after_subject_id;
+
+-- name: count_subject_rows :many
+-- Count what still has a subject's name, but for its runs, by table.
+-- not null: table_name, row_count
+SELECT
+    'cta_events' AS table_name,
+    count(*) AS row_count
+FROM runstore.cta_events
+WHERE tenant_id = runstore.current_tenant_id()
+    AND resolved_by = %(subject_id)s
+UNION ALL
+SELECT
+    'quotas' AS table_name,
+    count(*) AS row_count
+FROM runstore.quotas
+WHERE tenant_id = runstore.current_tenant_id()
+    AND subject_id = %(subject_id)s
+UNION ALL
+SELECT
+    'usage_logs' AS table_name,
+    count(*) AS row_count
+FROM runstore.usage_logs
+WHERE tenant_id = runstore.current_tenant_id()
+    AND subject_id = %(subject_id)s
+UNION ALL
+SELECT
+    'usage_reservations' AS table_name,
+    count(*) AS row_count
+FROM runstore.usage_reservations
+WHERE tenant_id = runstore.current_tenant_id()
+    AND subject_id = %(subject_id)s
+    AND status = 'held';
