@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence, Sized
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import Final, cast
 
@@ -101,10 +101,20 @@ def _is_empty_object(value: object) -> bool:
 _EMPTY: Final = Json(b"{}")
 
 
-def refuse_too_much(documents: Iterable[Sized | None], path: str) -> None:
+def refuse_too_much(documents: Iterable[Json | None], path: str) -> None:
     """Raise `InvalidPayload` for documents that are too much for one statement."""
-    if sum(len(document) for document in documents if document) > MAX_TOGETHER:
-        raise InvalidPayload(path, f"are larger than {MAX_TOGETHER} bytes of JSON together")
+    for _ in together(filter(None, documents), path):
+        pass
+
+
+def together(documents: Iterable[bytes], path: str) -> Generator[bytes]:
+    """Yield documents; raise `InvalidPayload` when they get too much for one statement."""
+    size = 0
+    for document in documents:
+        size += len(document)
+        if size > MAX_TOGETHER:
+            raise InvalidPayload(path, f"are larger than {MAX_TOGETHER} bytes of JSON together")
+        yield document
 
 
 _STRICT: Final = orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME

@@ -11,7 +11,7 @@ from pydantic import Field, JsonValue
 
 from . import _sql
 from ._arrays import Array, array
-from ._json import document, nullable, refuse_too_much
+from ._json import document, together
 from ._models import Amount, Input, Json, Key, Row, RunId, RunStatus
 from ._query import Rows, Statement, Steps, query, reads
 from ._statements import get, maker, many, not_found
@@ -95,7 +95,7 @@ class NewRunEvent(Input):
                 _set(self, "__pydantic_fields_set__", _GIVEN)
                 _set(self, "__pydantic_extra__", None)
                 _set(self, "__pydantic_private__", None)
-                _set(self, "_encoded", {"payload": nullable(data["payload"], "payload")})
+                _set(self, "_encoded", self._encode())
             else:
                 super().__init__(**data)
 
@@ -153,7 +153,7 @@ def _made(event: object) -> NewRunEvent:
         return event
     if isinstance(event, tuple) and len(pair := cast("tuple[object, ...]", event)) == _FIELDS:
         return NewRunEvent.model_validate({"type": pair[0], "payload": pair[1]})
-    raise InvalidPayload("", f"must be a NewRunEvent or a pair of type and payload, not a {kind}")
+    raise InvalidPayload("", f"must be a NewRunEvent, not a {kind}, or a pair of type and payload")
 
 
 def _own_type(name: str) -> str:
@@ -172,8 +172,7 @@ def event_columns(events: Sequence[EventLike]) -> dict[str, Array]:
     if len(events) > MAX_EVENTS:
         raise InvalidPayload("events", f"are more than {MAX_EVENTS}")
     types: list[str] = []
-    payloads = array("jsonb", documents_of(events, types))
-    refuse_too_much([payloads], "events")
+    payloads = array("jsonb", together(documents_of(events, types), "events"))
     return {"types": array("text", types), "payloads": payloads}
 
 
