@@ -209,6 +209,20 @@ WHERE tenant_id = coalesce(%(tenant_id)s::text, runstore.current_tenant_id())
 ORDER BY id DESC
 LIMIT %(row_limit)s;
 
+-- name: find_runs_between :many
+-- Find the newest two runs, of any tenant, whose ids lie between two.
+SELECT
+    id,
+    tenant_id,
+    kind,
+    name,
+    status,
+    created_at
+FROM runstore.runs
+WHERE id BETWEEN %(first_id)s AND %(last_id)s
+ORDER BY id DESC
+LIMIT 2;
+
 -- name: start_run :one
 -- Start a pending run. No row: it does not exist or is not pending.
 WITH locked AS MATERIALIZED (

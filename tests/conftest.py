@@ -98,6 +98,15 @@ def database(logins: Logins, role: Role, migrated_dbname: str) -> str:
     return logins.dsn(role, migrated_dbname)
 
 
+@pytest.fixture
+def other_database(
+    server: Server, template: tuple[str, Logins], logins: Logins, role: Role
+) -> Iterator[str]:
+    """The DSN of one more migrated database, for tests that move things between two."""
+    with new_database(server, template[0]) as name:
+        yield logins.dsn(role, name)
+
+
 @pytest.fixture(scope="session")
 def shared_dbname(server: Server, template: tuple[str, Logins]) -> Iterator[str]:
     """The name of the migrated database in which every test rolls back."""

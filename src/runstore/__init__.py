@@ -122,23 +122,28 @@ from .reports import (
 )
 from .run_events import (
     EventPage,
+    LogAudit,
     NewRunEvent,
     RunEvent,
     RunHead,
     append_run_events,
     get_run_head,
     read_run_events,
+    verify_run_events,
 )
+from .run_exports import iter_run_export
 from .run_forks import NewRunFork, fork_run, list_forks
 from .run_holds import RunHold, hold_run, list_run_holds, release_run_hold
 from .run_imports import import_run_events
 from .run_listeners import RunListener, listen_run_events
 from .run_notifiers import RunNotifier, notify_run_events
 from .run_purges import RunPurge, purge_run_events, purge_runs
+from .run_restores import RestoredRun, restore_run
 from .run_tails import iter_run_events, tail_run_events
 from .run_trees import InvocationNode, PhaseNode, RunTree, SandboxNode, get_run_tree
 from .runs import (
     DeletedRun,
+    FoundRun,
     Heartbeat,
     NewChatRun,
     Run,
@@ -149,6 +154,7 @@ from .runs import (
     create_run,
     delete_run,
     fail_run,
+    find_runs_between,
     get_run,
     heartbeat_run,
     list_runs,
@@ -168,6 +174,7 @@ from .snapshots import NewSnapshot, Snapshot, create_snapshot_record, get_snapsh
 from .sse import format_sse
 from .subject_erasures import ErasedRows, SubjectErasure, erase_subject
 from .tool_calls import (
+    AbandonedToolCall,
     NewToolCall,
     ToolCall,
     close_open_tool_calls,
@@ -175,6 +182,7 @@ from .tool_calls import (
     create_tool_calls,
     finish_tool_call,
     get_tool_call,
+    list_abandoned_tool_calls,
     list_open_tool_calls,
     list_tool_calls,
 )
@@ -205,6 +213,7 @@ from .usage_settlements import expire_reservations, release_usage, settle_usage
 __version__ = "0.1.0"
 
 __all__ = [
+    "AbandonedToolCall",
     "AgentInvocation",
     "AgentStep",
     "AsyncPipeline",
@@ -224,11 +233,13 @@ __all__ = [
     "EventWriter",
     "EventsPurged",
     "Finished",
+    "FoundRun",
     "Heartbeat",
     "InvalidPayload",
     "InvalidTransition",
     "InvocationNode",
     "InvocationOutcome",
+    "LogAudit",
     "MemoryRecord",
     "MergeConflict",
     "NewAgentInvocation",
@@ -268,6 +279,7 @@ __all__ = [
     "ReportState",
     "ReportVersion",
     "Reservation",
+    "RestoredRun",
     "Run",
     "RunEvent",
     "RunHead",
@@ -326,6 +338,7 @@ __all__ = [
     "fail_feature_run",
     "fail_phase_result",
     "fail_run",
+    "find_runs_between",
     "finish_agent_step",
     "finish_tool_call",
     "fork_run",
@@ -353,6 +366,8 @@ __all__ = [
     "hold_run",
     "import_run_events",
     "iter_run_events",
+    "iter_run_export",
+    "list_abandoned_tool_calls",
     "list_agent_invocations",
     "list_agent_steps",
     "list_branch_reports",
@@ -398,6 +413,7 @@ __all__ = [
     "renew_reservation",
     "request_cancel",
     "reserve_usage",
+    "restore_run",
     "revert_branch_section",
     "revise_report",
     "run_of",
@@ -413,5 +429,6 @@ __all__ = [
     "update_feature_run_phase",
     "update_report",
     "update_sandbox_status",
+    "verify_run_events",
     "verify_usage",
 ]

@@ -12,7 +12,8 @@ from pydantic import Field, JsonValue
 from . import _sql
 from ._json import Json as EncodedJson
 from ._json import refuse_too_much
-from ._models import Amount, Input, Json, Key, Row, RunId, RunStatus
+from ._models import Amount, Input, Json, Key, Page, Row, RunId, RunStatus
+from ._pages import only, page
 from ._query import Rows, Statement, Steps, query, reads
 from ._statements import get, maker, many, not_found
 from .errors import (
@@ -66,6 +67,39 @@ class RunHead(Row):
     closed: bool
     heartbeat_at: datetime
     purged_seq: int | None
+
+
+class LogAudit(Row):
+    """A run's log beside what its head and its segments say of it.
+
+    `shared_events` are those of other runs that a fork reads up to `shared_seq`; both are 0 for a
+    run that shares none. Its own are counted after `purged_seq`, and their numbers are None where
+    it has none.
+    """
+
+    run_id: UUID
+    status: RunStatus
+    closed: bool
+    last_seq: int
+    purged_seq: int | None
+    shared_events: int
+    shared_seq: int
+    own_events: int
+    own_first_seq: int | None
+    own_last_seq: int | None
+
+    @property
+    def fault(self) -> str | None:
+        """Say what is wrong with the log; None when nothing is."""
+        if self.closed != (self.status in ("completed", "failed", "cancelled")):
+            return f"is {'closed' if self.closed else 'open'}, and its run is {self.status}"
+        if self.shared_events != self.shared_seq:
+            return f"has {self.shared_events} of the {self.shared_seq} events that it shares"
+        start = max(self.shared_seq, self.purged_seq or 0)
+        end = start if self.own_last_seq is None else self.own_last_seq
+        if self.own_events != end - start or self.own_first_seq not in (None, start + 1):
+            return f"has {self.own_events} events after {start} and up to {end}"
+        return None if end == self.last_seq else f"ends at {end} instead of {self.last_seq}"
 
 
 class NewRunEvent(Input):
@@ -219,3 +253,25 @@ def read_run_events(
         lambda: not_found("run", run_id),
         prepare=False,
     )
+
+
+@query
+def verify_run_events(
+    *, cursor: str | None = None, page_size: int = 1000
+) -> Statement[Page[LogAudit]]:
+    """Check the logs of a batch of runs, of every tenant, and return those that have a fault.
+
+    A log is numbered from 1 without a gap up to what the run's head says, and is closed when its
+    run has ended. An empty page that has no `next_cursor` says that this holds for all; a page may
+    be empty and have one. Each batch of `page_size` runs is one statement and one snapshot, locks
+    nothing, and counts all events of its runs.
+    """
+    audits = page(
+        LogAudit,
+        _SQL["verify_run_events"],
+        {},
+        key={"after_run_id": "run_id"},
+        cursor=cursor,
+        page_size=page_size,
+    )
+    return only(audits, lambda audit: audit.fault is not None)

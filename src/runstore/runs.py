@@ -14,7 +14,7 @@ from ._json import nullable
 from ._models import Input, Json, JsonObject, Key, Page, Row, RunId, RunKind, RunStatus
 from ._pages import page
 from ._query import Statement, Steps, query
-from ._statements import get, maker, one, parameters_of, refuse_differences, transition
+from ._statements import get, maker, many, one, parameters_of, refuse_differences, transition
 from .errors import Conflict, InvalidPayload, InvalidTransition
 from .ids import new_run_id
 from .run_events import NewRunEvent, event_columns, get_run_head
@@ -54,6 +54,17 @@ class Run(Row):
     updated_at: datetime
     cancel_requested_at: datetime | None
     finished_at: datetime | None
+
+
+class FoundRun(Row):
+    """A run that is looked for by a part of its id."""
+
+    id: UUID
+    tenant_id: str
+    kind: RunKind
+    name: str | None
+    status: RunStatus
+    created_at: datetime
 
 
 class RunState(Row):
@@ -229,6 +240,17 @@ def list_runs(
     }
     key = {"before_id": "id"}
     return page(Run, _SQL["list_runs"], filters, key=key, cursor=cursor, page_size=page_size)
+
+
+@query
+def find_runs_between(first_id: UUID, last_id: UUID) -> Statement[list[FoundRun]]:
+    """Return the newest two runs whose ids lie between two, inclusive, of any tenant.
+
+    One answer says that the beginning of an id, from its zeros to its last possible digits, is
+    enough to know the run by.
+    """
+    ends = {"first_id": first_id, "last_id": last_id}
+    return many(FoundRun, _SQL["find_runs_between"], ends)
 
 
 @query
