@@ -5,9 +5,9 @@ from __future__ import annotations
 import signal
 import sys
 from collections.abc import Generator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import click
 import psycopg
@@ -94,15 +94,14 @@ def _to_try(made: DemoRuns) -> Generator[str]:
 
 @contextmanager
 def _server(data_dir: Path | None) -> Generator[Server]:
-    try:
-        made: Any = throwaway_server() if data_dir is None else persistent_server(data_dir)
-        server = made.__enter__()
-    except (OSError, RuntimeError) as error:
-        raise Told(f"no PostgreSQL could be started: {error}", Status.UNANSWERED) from None
-    try:
+    made = throwaway_server() if data_dir is None else persistent_server(data_dir)
+    with ExitStack() as stack:
+        try:
+            server = stack.enter_context(made)
+        except (OSError, RuntimeError) as error:
+            message = f"no PostgreSQL could be started: {error}"
+            raise Told(message, Status.UNANSWERED) from None
         yield server
-    finally:
-        made.__exit__(None, None, None)
 
 
 def _create_database(server: Server) -> None:

@@ -117,19 +117,20 @@ class Program(click.Group):
         _bear_any_text()
         try:
             with _terminable():
-                answer = super().invoke(ctx)
-                # What is still in the buffer may find that nobody reads it any more.
-                sys.stdout.flush()
-        except (click.ClickException, click.exceptions.Exit, click.Abort):
+                try:
+                    return super().invoke(ctx)
+                finally:
+                    # What is still in the buffer may find that nobody reads it any more.
+                    sys.stdout.flush()
+        except (click.ClickException, click.exceptions.Exit):
             raise
         except BrokenPipeError:
             _discard_output()
             raise click.exceptions.Exit(Status.CLOSED) from None
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, click.Abort):
             raise click.exceptions.Exit(Status.INTERRUPTED) from None
         except Exception as error:  # noqa: BLE001 - whatever it is, the user is told in a line.
             raise click.exceptions.Exit(_report(ctx.obj, error)) from None
-        return answer
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from decimal import Decimal
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -54,10 +55,8 @@ def _heading(tree: RunTree, console: Console) -> Iterator[Text]:
     ]
     if run.forked_from_run_id is not None:
         facts.append(f"fork of {run.forked_from_run_id} at {run.forked_at_seq}")
-    yield Text(" · ".join(facts), "dim")
-    sums = " · ".join(_sums(tree))
-    if sums:
-        yield Text(sums, "dim")
+    yield from _joined(facts, console.width)
+    yield from _joined([*_sums(tree)], console.width)
     for name, value, color in (
         ("input", run.input, ""),
         ("output", run.output, ""),
@@ -66,6 +65,19 @@ def _heading(tree: RunTree, console: Console) -> Iterator[Text]:
         if value is not None:
             line = Text(f"{name:<7}", "red" if color else "dim")
             yield line.append(fit(gist(value), max(console.width - 8, _SHORTEST)), color)
+
+
+def _joined(facts: list[str], width: int) -> Iterator[Text]:
+    """Yield as many facts to a line as stand on it whole."""
+    line = ""
+    for fact in facts:
+        longer = f"{line} · {fact}" if line else fact
+        if line and cell_len(longer) > width:
+            yield Text(line, "dim")
+            longer = fact
+        line = longer
+    if line:
+        yield Text(line, "dim")
 
 
 def _sums(tree: RunTree) -> Iterator[str]:

@@ -21,12 +21,15 @@ from psycopg import Connection
 from command import command, runstore, start
 from runstore import (
     NewChatRun,
+    NewCtaEvent,
     NewFeatureRun,
     NewRunEvent,
     append_run_events,
     complete_feature_run,
+    create_cta_event,
     create_feature_run,
     create_run,
+    get_cta_event,
     import_run_events,
 )
 from runstore.cli._pipes import until_closed
@@ -281,6 +284,33 @@ def test_an_interrupted_import_leaves_nothing(
         _, err = process.communicate(timeout=30)
     assert (process.returncode, err) == (130, "")
     assert runstore("runs", "--json", "--dsn", other_database).json["runs"] == []
+
+
+def test_a_question_at_the_terminal_ends_at_ctrl_c(conn: Connection[Any], database: str) -> None:
+    run = create_feature_run(conn, NewFeatureRun(name="release"))
+    question = NewCtaEvent(run_id=run.id, kind="approval", request="Release 2.1?")
+    create_cta_event(conn, question)
+    terminal = Terminal("answer", question.id, "--dsn", database)
+    terminal.read_until(lambda screen: "Answer: " in screen)
+
+    terminal.process.send_signal(signal.SIGINT)
+
+    status, screen = terminal.end()
+    assert status == 130
+    assert "Traceback" not in screen
+    assert get_cta_event(conn, question.id).status == "pending"
+
+
+def test_an_answer_that_nobody_reads_ends(live_run: UUID, database: str) -> None:
+    """Its few lines are still in the buffer when the command is done."""
+    del live_run
+    for name in ("verify", "check", "runs"):
+        with start(name, "--dsn", database, stdin=subprocess.DEVNULL) as process:
+            assert process.stdout is not None
+            assert process.stderr is not None
+            process.stdout.close()
+            assert process.wait(timeout=60) == 141, name
+            assert process.stderr.read() == "", name
 
 
 def test_migrate_shows_how_far_it_is(server: Server, empty_dbname: str) -> None:
