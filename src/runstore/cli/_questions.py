@@ -53,7 +53,8 @@ def pending(session: Session, *, limit: int, cursor: str | None) -> None:
         console.print(_heading(question), soft_wrap=True)
         console.print(_asked(question))
     if page.next_cursor:
-        console.print(f"There are younger ones: --cursor {page.next_cursor}", style="dim")
+        told = f"There are younger ones: --cursor {page.next_cursor}"
+        console.print(told, style="dim", soft_wrap=True)
 
 
 def _heading(question: CtaEvent) -> Text:

@@ -8,7 +8,7 @@ from typing import Any, Final, get_args
 
 import click
 from psycopg import Connection
-from rich.console import Console
+from rich.console import Console, JustifyMethod
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
@@ -22,7 +22,8 @@ from ._session import Session, on_database
 from ._terminal import mark, stdout
 from ._words import ago, elapsed, fit, gist, moment, short
 
-_WIDE: Final = 100
+# What is left of the names, the phases and the subjects where there is no room for more.
+_SHORT: Final = 16
 
 
 @click.command()
@@ -79,7 +80,8 @@ def runs(
         return
     console.print(_table(page.items, console))
     if page.next_cursor:
-        console.print(f"There are older ones: --cursor {page.next_cursor}", style="dim")
+        told = f"There are older ones: --cursor {page.next_cursor}"
+        console.print(told, style="dim", soft_wrap=True)
 
 
 def _look(conn: Connection[Any], **filters: Any) -> Iterator[Page[Run]]:
@@ -120,29 +122,35 @@ def _changes(pages: Iterator[Page[Run]], interval: float) -> Iterator[Run]:
 
 
 def _table(found: list[Run], console: Console) -> Table:
-    wide = console.width >= _WIDE
-    table = Table(box=None, header_style="dim", pad_edge=False, expand=False)
-    table.add_column("run", no_wrap=True)
-    table.add_column("status", no_wrap=True)
-    table.add_column("name", no_wrap=True, overflow="ellipsis", min_width=10)
-    if any(run.phase for run in found):
-        table.add_column("phase", no_wrap=True, overflow="ellipsis", max_width=16)
-    if wide and any(run.subject_id for run in found):
-        table.add_column("subject", no_wrap=True, overflow="ellipsis", max_width=16)
-    table.add_column("started", justify="right", no_wrap=True)
-    table.add_column("took", justify="right", no_wrap=True)
-    headings = [str(column.header) for column in table.columns]
-    for run in found:
-        cells: dict[str, str | Text] = {
-            "run": Text(short(run.id), "cyan"),
-            "status": mark(run.status),
-            "name": _name(run),
-            "phase": run.phase or "",
-            "subject": run.subject_id or "",
-            "started": ago(run.started_at or run.created_at),
-            "took": elapsed(run.started_at, run.finished_at),
-        }
-        table.add_row(*(cells[heading] for heading in headings))
+    """Draw runs as wide as the terminal at most: ids stay whole, names are what is shortened."""
+    cells: dict[str, list[Text]] = {
+        "run": [Text(short(run.id), "cyan") for run in found],
+        "status": [mark(run.status) for run in found],
+        "name": [_name(run) for run in found],
+        "phase": [Text(fit(run.phase or "", _SHORT)) for run in found],
+        "subject": [Text(fit(run.subject_id or "", _SHORT)) for run in found],
+        "started": [Text(ago(run.started_at or run.created_at)) for run in found],
+        "took": [Text(elapsed(run.started_at, run.finished_at)) for run in found],
+    }
+    widths = {
+        name: max(len(name), *(text.cell_len for text in column))
+        for name, column in cells.items()
+        if any(column)
+    }
+    wanted = min(widths["name"], _SHORT)
+    for name in ("subject", "phase", "took", "started", "name"):
+        others = sum(width for each, width in widths.items() if each != "name")
+        room = console.width - others - 2 * (len(widths) - 1)
+        if room >= wanted:
+            break
+        widths.pop(name, None)
+    table = Table(box=None, header_style="dim", pad_edge=False)
+    for name in widths:
+        justify: JustifyMethod = "right" if name in ("started", "took") else "left"
+        most = max(room, len(name)) if name == "name" else None
+        table.add_column(name, no_wrap=True, overflow="ellipsis", justify=justify, max_width=most)
+    for row in zip(*(cells[name] for name in widths), strict=True):
+        table.add_row(*row)
     return table
 
 
