@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
 from runstore.reports import list_reports
 from runstore.run_trees import get_run_tree
 
 from ._arguments import resolve_run, run_argument
+from ._files import drawn, html_option, write_page
 from ._session import Session, on_database
 from ._terminal import stdout
 from ._tree_table import render_tree
@@ -24,8 +27,11 @@ from ._tree_table import render_tree
     show_default=True,
     help="The oldest rows of each table, at most so many.",
 )
+@html_option
 @on_database
-def show(session: Session, run: str, *, brief: bool, full: bool, max_rows: int) -> None:
+def show(
+    session: Session, run: str, *, brief: bool, full: bool, max_rows: int, html: Path | None
+) -> None:
     """Show a run: phases, invocations, tool calls, decisions.
 
     RUN is an id, the beginning of one, or "latest". With --json one document, the whole
@@ -33,6 +39,9 @@ def show(session: Session, run: str, *, brief: bool, full: bool, max_rows: int) 
     """
     with session.connect() as conn:
         run_id = resolve_run(conn, run)
+        if html is not None:
+            write_page(drawn().render_run_page(conn, run_id, max_rows=max_rows), html)
+            return
         tree = get_run_tree(conn, run_id, max_rows=max_rows)
         reports = list_reports(conn, run_id=run_id).items
     if session.json:

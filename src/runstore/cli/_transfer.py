@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Generator, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from itertools import chain
 from pathlib import Path
-from typing import IO, BinaryIO
+from typing import BinaryIO
 
 import click
 
@@ -17,6 +17,7 @@ from runstore.run_exports import iter_run_export
 from runstore.run_restores import RestoredRun, restore_run
 
 from ._arguments import resolve_run, run_argument
+from ._files import written
 from ._session import Session, on_database
 from ._terminal import Bar, progress, stderr
 from ._words import count
@@ -43,7 +44,7 @@ def export_run(session: Session, run: str, *, output: Path | None, usage: bool) 
         events = get_run_head(conn, run_id).last_seq
         lines = 0
         with (
-            _destination(output) as file,
+            written(output) as file,
             progress(f"Exporting {run_id}", total=events or None) as bar,
         ):
             for line in iter_run_export(conn, run_id, usage=usage):
@@ -57,24 +58,6 @@ def export_run(session: Session, run: str, *, output: Path | None, usage: bool) 
             session.answer({"run_id": str(run_id), "rows": rows, "output": str(output)})
         else:
             stderr().print(f"Run {run_id}: {count(rows, 'row')} in {output}", soft_wrap=True)
-
-
-@contextmanager
-def _destination(output: Path | None) -> Generator[IO[bytes]]:
-    """Give the file to write to; one of a name gets that name when the block has succeeded."""
-    if output is None:
-        yield sys.stdout.buffer
-        return
-    draft = output.with_name(f".{output.name}.{os.getpid()}.part")
-    try:
-        with draft.open("xb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(output)
-    finally:
-        with suppress(FileNotFoundError):
-            draft.unlink()
 
 
 @click.command("import")

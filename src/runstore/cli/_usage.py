@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Final, cast, get_args
 
 import click
@@ -15,6 +16,7 @@ from runstore.usage_counters import QuotaUsage, get_usage
 from runstore.usage_logs import Grouping, UsageSummary, summarize_usage
 
 from ._arguments import moment as read_moment
+from ._files import drawn, html_option, write_page
 from ._session import Session, on_database
 from ._terminal import rule_of, stdout
 from ._words import amount, dollars, moment, money, short, until
@@ -44,6 +46,7 @@ _PERIODS: Final = ("hour", "day", "week", "month")
     show_default=True,
     help="What to add up by, and one period at most; repeatable.",
 )
+@html_option
 @on_database
 def usage(
     session: Session,
@@ -52,6 +55,7 @@ def usage(
     since: datetime | None,
     to: datetime | None,
     by: tuple[str, ...],
+    html: Path | None,
 ) -> None:
     """Show a subject's quotas, usage and cost.
 
@@ -61,6 +65,9 @@ def usage(
     since = since or to - timedelta(days=_DAYS)
     groupings = cast("tuple[Grouping, ...]", by)
     with session.connect() as conn:
+        if html is not None:
+            write_page(drawn().render_usage_page(conn, subject, since=since, until=to), html)
+            return
         quotas = get_usage(conn, subject)
         found = summarize_usage(conn, subject, since=since, until=to, by=groupings)
     if session.json:
