@@ -162,6 +162,7 @@ from .sandboxes import (
 from .schema import SchemaCheck, check_schema
 from .snapshots import NewSnapshot, Snapshot, create_snapshot_record, get_snapshot, list_snapshots
 from .sse import format_sse
+from .tenants import set_tenant
 from .tool_calls import (
     NewToolCall,
     ToolCall,
@@ -386,6 +387,7 @@ __all__ = [
     "run_of",
     "set_price",
     "set_quota",
+    "set_tenant",
     "settle_usage",
     "start_run",
     "summarize_usage",

@@ -71,12 +71,12 @@ def test_a_query_that_does_not_exist_is_not_explained() -> None:
 
 
 def test_the_pages_read_the_catalogue_by_proven_queries(
-    monkeypatch: pytest.MonkeyPatch, shared_database: str
+    monkeypatch: pytest.MonkeyPatch, shared_owner_dsn: str
 ) -> None:
     monkeypatch.setattr(sys, "path", [str(SCRIPTS), *sys.path])
     queries = queries_of(SCRIPTS / "schema_catalogue.sql", "schema_catalogue")
     with (
-        psycopg.connect(shared_database, autocommit=True) as conn,
+        psycopg.connect(shared_owner_dsn, autocommit=True) as conn,
         # Not a table of it is read but the catalogue's own.
         prover(conn, schema="public", rows=1) as made,
     ):

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import shutil
-import subprocess
 from collections.abc import Callable, Iterator
 from typing import Any, Final, get_args
 
 import psycopg
 import pytest
-from psycopg import Connection, sql
+from psycopg import Connection
 from psycopg.errors import InsufficientPrivilege
 
 from factories import new_feature_run
-from logins import ROLES, Logins, Role
+from logins import Logins, Role
 from privileges import Privilege, needed
 from runstore import (
     NewMemoryRecord,
@@ -25,7 +23,6 @@ from runstore import (
     get_run_tree,
     list_runs,
 )
-from runstore.embedded import Server
 
 Conn = Connection[Any]
 Login = Callable[[Role], Conn]
@@ -166,16 +163,22 @@ def test_what_is_append_only_has_no_way_to_change(login: Login) -> None:
 
 def test_nobody_decides_on_rights_for_others_by_a_function(login: Login) -> None:
     conn = login("reader")
-    assert conn.execute(
-        "SELECT oid::regprocedure::text FROM pg_proc"
-        " WHERE pronamespace = 'runstore'::regnamespace AND prosecdef"
-    ).fetchall() == []
-    assert conn.execute(
-        "SELECT rolname::text, setting FROM pg_roles"
-        " CROSS JOIN unnest(rolconfig) AS setting"
-        " WHERE rolname ~ '^runstore_(owner|migrator|writer|janitor|reader)$'"
-        " AND setting LIKE 'search_path=%' AND setting NOT LIKE '%, pg_temp'"
-    ).fetchall() == []
+    assert (
+        conn.execute(
+            "SELECT oid::regprocedure::text FROM pg_proc"
+            " WHERE pronamespace = 'runstore'::regnamespace AND prosecdef"
+        ).fetchall()
+        == []
+    )
+    assert (
+        conn.execute(
+            "SELECT rolname::text, setting FROM pg_roles"
+            " CROSS JOIN unnest(rolconfig) AS setting"
+            " WHERE rolname ~ '^runstore_(owner|migrator|writer|janitor|reader)$'"
+            " AND setting LIKE 'search_path=%' AND setting NOT LIKE '%, pg_temp'"
+        ).fetchall()
+        == []
+    )
 
 
 def test_the_roles_have_no_attribute_that_they_do_not_need(login: Login) -> None:

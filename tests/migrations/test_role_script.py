@@ -181,9 +181,10 @@ def test_a_run_that_fails_leaves_nothing(server: Server, dbname: str, conn: Conn
     done = psql(server, server.dsn(dbname), broken)
 
     assert "division by zero" in done.stderr
-    assert before == conn.execute(
-        "SELECT datacl FROM pg_database WHERE datname = %s", [dbname]
-    ).fetchone()
+    assert (
+        before
+        == conn.execute("SELECT datacl FROM pg_database WHERE datname = %s", [dbname]).fetchone()
+    )
 
 
 def psql(server: Server, dsn: str, text: str | None = None) -> subprocess.CompletedProcess[str]:
