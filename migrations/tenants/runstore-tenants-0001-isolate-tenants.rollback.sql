@@ -1,10 +1,10 @@
--- Show every tenant's rows to whoever may read their table, as before.
+-- Keep tenants apart no longer: who may read a table sees the rows of every tenant.
 
 SET LOCAL lock_timeout = '2s';
 SET LOCAL statement_timeout = '1min';
 
-DROP POLICY prices_default_policy ON runstore.prices;
-DROP POLICY prices_policy ON runstore.prices;
+DROP POLICY prices_insert_policy ON runstore.prices;
+DROP POLICY prices_select_policy ON runstore.prices;
 ALTER TABLE runstore.prices DISABLE ROW LEVEL SECURITY;
 
 DROP POLICY run_segments_source_run_id_policy ON runstore.run_segments;

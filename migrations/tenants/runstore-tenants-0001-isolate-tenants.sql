@@ -1,25 +1,25 @@
--- Show each tenant its own rows only. With these policies a role without BYPASSRLS, other than the
--- tables' owner, finds, changes and adds nothing but rows of the tenant that runstore.tenant_id names in
--- its transaction, and of the tenant default when it names none.
+-- Keep tenants apart by row-level security. A role that is held to it sees, changes and adds only rows
+-- of the tenant that the setting runstore.tenant_id names in its transaction, and those of the tenant
+-- default where it names none. Superusers, roles with BYPASSRLS and the tables' owner are not held to it.
 --
--- A row of a run is its run's: three tables have no tenant_id and look at the run, and the others do so
--- when a row is added, because a foreign key finds the runs of every tenant. The look-up is a subquery
--- that cannot become a hash of all the tenant's runs, as EXISTS could.
+-- Whose a row is says its tenant_id, or its run where the table has none. Whoever adds a row to a run has
+-- to see the run as well, because foreign keys find the runs of every tenant. The run is looked up by a
+-- subquery for one value: EXISTS may become a hash of all the tenant's runs, in a plan that stays.
 --
--- The owner is not held to them (no FORCE): nobody logs in as it, a migration that fills a column has to
--- reach the rows of every tenant, and so has pg_dump.
+-- FORCE ROW LEVEL SECURITY would hold the owner to it, too. Nobody logs in as the owner, and what works
+-- as the owner has to reach every tenant: a migration that fills a column, and pg_dump.
 --
 -- depends: runstore-0012-create-prices
 
 SET LOCAL lock_timeout = '2s';
 SET LOCAL statement_timeout = '1min';
 
-CREATE FUNCTION runstore.sees_run(run_id uuid) RETURNS boolean
-LANGUAGE sql VOLATILE STRICT
-AS $$ SELECT EXISTS (SELECT FROM runstore.runs WHERE runs.id = sees_run.run_id) $$;
+CREATE FUNCTION runstore.sees_run(wanted_run_id uuid) RETURNS boolean
+LANGUAGE sql VOLATILE
+RETURN EXISTS (SELECT FROM runstore.runs WHERE runs.id = wanted_run_id);
 COMMENT ON FUNCTION runstore.sees_run(uuid) IS
-    'Whether the caller sees a run. It is volatile, and so finds a run that the same statement has just made, '
-    'which a subquery of that statement does not.';
+    'Whether the caller sees a run. Being volatile it finds one that the same statement has made, which a '
+    'subquery of that statement does not.';
 
 ALTER TABLE runstore.runs ENABLE ROW LEVEL SECURITY;
 CREATE POLICY runs_tenant_id_policy ON runstore.runs
@@ -143,9 +143,9 @@ CREATE POLICY run_segments_source_run_id_policy ON runstore.run_segments AS REST
 WITH CHECK ((SELECT true FROM runstore.runs WHERE runs.id = run_segments.source_run_id));
 
 ALTER TABLE runstore.prices ENABLE ROW LEVEL SECURITY;
-CREATE POLICY prices_policy ON runstore.prices FOR SELECT
+CREATE POLICY prices_select_policy ON runstore.prices FOR SELECT
 USING (true);
-CREATE POLICY prices_default_policy ON runstore.prices FOR INSERT
+CREATE POLICY prices_insert_policy ON runstore.prices FOR INSERT
 WITH CHECK (runstore.current_tenant_id() = 'default');
-COMMENT ON POLICY prices_default_policy ON runstore.prices IS
-    'Prices hold for every tenant, so the tenant default sets them.';
+COMMENT ON POLICY prices_insert_policy ON runstore.prices IS
+    'A price is every tenant''s, so it is the tenant default that sets it.';

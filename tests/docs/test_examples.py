@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from logins import Logins
+
 ROOT = Path(__file__).parents[2]
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 DOCUMENTS = sorted(
@@ -30,13 +32,19 @@ def program(document: str) -> str:
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)
-def test_the_examples_run(document: str, database: str, tmp_path: Path) -> None:
+def test_the_examples_run(
+    document: str, database: str, logins: Logins, migrated_dbname: str, tmp_path: Path
+) -> None:
     script = tmp_path / Path(document).with_suffix(".py").name
     script.write_text(program(document), encoding="utf-8")
 
     done = subprocess.run(
         [sys.executable, "-W", "error", str(script)],
-        env={"DATABASE_URL": database, "PATH": ""},
+        env={
+            "DATABASE_URL": database,
+            "JANITOR_URL": logins.dsn("janitor", migrated_dbname),
+            "PATH": "",
+        },
         cwd=tmp_path,
         capture_output=True,
         text=True,

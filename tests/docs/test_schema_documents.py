@@ -34,6 +34,7 @@ def run(script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.owner
 def test_the_pages_are_up_to_date(server: Server, database: str) -> None:
     with psycopg.connect(server.dsn(server.maintenance_dbname)) as conn:
         found = conn.info.server_version // 10000
@@ -46,6 +47,7 @@ def test_the_pages_are_up_to_date(server: Server, database: str) -> None:
     assert done.returncode == 0, hint + done.stdout[:4000] + done.stderr
 
 
+@pytest.mark.owner
 def test_every_query_can_be_pasted_into_psql(database: str) -> None:
     done = run("explain_query.py", *QUERIES, "--dsn", database)
 
