@@ -1,10 +1,10 @@
 """Measure what it costs to keep tenants apart by row-level security.
 
 Two databases of one server hold the same: runs of many tenants, of which the tenant `default` has
-a share. One has the policies of `migrations/tenants`. A writer of `scripts/roles.sql` makes the same
-calls on one and on the other in turn, some at a time. What is printed is the processor time of a
-call, the client's and its server process's together, as Linux counts it: the medians of the rounds
-and their ratio. Other work on the machine hardly changes it, and no disk hides it.
+a share. One has the policies of `migrations/tenants`. The writer of `scripts/roles.sql` makes the
+same calls on one and on the other in turn, some at a time. What is printed is the processor time
+of a call, the client's and its server process's together, as Linux counts it: the medians of the
+rounds and their ratio. Other work on the machine hardly changes it, and no disk hides it.
 
 The last row is what naming another tenant takes: a transaction and `set_tenant` around a call.
 """
@@ -61,7 +61,7 @@ FILL: Final = """
         INSERT INTO runstore.runs (id, tenant_id, kind, status)
         SELECT
             runstore.new_run_id(),
-            CASE WHEN number %% %(tenants)s = 0 THEN 'default' ELSE 't' || number %% %(tenants)s END,
+            coalesce('t' || nullif(number %% %(tenants)s, 0), 'default'),
             'chat',
             'pending'
         FROM generate_series(1, %(runs)s) AS number

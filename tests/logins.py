@@ -20,10 +20,10 @@ Role = Literal["owner", "migrator", "writer", "janitor", "reader"]
 ROLES: Final = Path(__file__).parents[1] / "scripts" / "roles.sql"
 
 
-def apply_roles(dsn: str) -> None:
+def apply_roles(dsn: str, script: Path = ROLES) -> None:
     """Run `scripts/roles.sql` on a database."""
     with psycopg.connect(dsn, autocommit=True) as conn:
-        conn.execute(ROLES.read_bytes())
+        conn.execute(script.read_bytes())
 
 
 @dataclass(frozen=True)
