@@ -118,7 +118,7 @@ def of(name: str) -> Callable[[Scene], Arguments]:
 
 
 NEVER: Final = timedelta(days=-1)
-TENANT: Final = {"tenant_id": OWNER}
+TENANT: Final[dict[str, Any]] = {"tenant_id": OWNER}
 
 
 CALLS: Final[dict[str, Callable[[Scene], Arguments]]] = {

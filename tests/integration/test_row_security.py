@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator
+from decimal import Decimal
 from typing import Any, Final
 
 import psycopg
@@ -44,7 +45,9 @@ from tenant_calls import APART, CALLS, LONG_AGO, OWNER, STRANGER, Scene, ids_of
 
 Conn = Connection[Any]
 
-PRICE: Final = NewPrice(provider="p", model="m", meter="tokens", valid_from=LONG_AGO, price=1)
+PRICE: Final = NewPrice(
+    provider="p", model="m", meter="tokens", valid_from=LONG_AGO, price=Decimal(1)
+)
 
 # Those whose rows are not of a run, as far as the database knows.
 OF_NO_RUN: Final = {
@@ -159,15 +162,16 @@ def test_the_same_call_reaches_the_rows_of_its_own_tenant(
     with open_call("blocking", logins.dsn(role, secured)) as call:
         before = contents_of(call, OWNER)
         try:
-            answer: Any = call(getattr(runstore, name), *args, **kwargs)
+            function: Any = getattr(runstore, name)
+            answer: object = call(function, *args, **kwargs)
         except NotFound:
             raise
         except RunstoreError:
             # It was found, and is in no state for it.
             return
-        found = isinstance(answer, list) and answer
+        some = isinstance(answer, list) and answer != []
         named = any(id in repr(answer) for id in {OWNER, *ids_of(scene)})
-        assert found or named or contents(call) != before
+        assert some or named or contents(call) != before
 
 
 def test_walking_through_a_log_of_another_tenant_finds_no_run(
