@@ -16,7 +16,7 @@ SET LOCAL statement_timeout = '1min';
 
 CREATE FUNCTION runstore.sees_run(wanted_run_id uuid) RETURNS boolean
 LANGUAGE sql VOLATILE
-RETURN EXISTS (SELECT FROM runstore.runs WHERE runs.id = wanted_run_id);
+RETURN EXISTS (SELECT FROM runstore.runs WHERE id = wanted_run_id);
 COMMENT ON FUNCTION runstore.sees_run(uuid) IS
     'Whether the caller sees a run. Being volatile it finds one that the same statement has made, which a '
     'subquery of that statement does not.';
