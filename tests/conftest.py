@@ -8,27 +8,24 @@ every role; `Server.dsn` is the superuser's.
 
 from __future__ import annotations
 
-import itertools
 import os
-from collections.abc import Generator, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
 from typing import cast
 
 import psycopg
 import pytest
 from psycopg import Connection
 from psycopg.rows import TupleRow
-from pytest_postgresql.janitor import DatabaseJanitor
 
 from browsers import Browser, find_browser
 from connections import Caller, Connect, Kind, caller
+from databases import new_database
 from deploys import MIGRATIONS, succeed
 from logins import Logins, Role, apply_roles, new_logins
 from runstore import embedded
 from runstore.embedded import Server
-
-# A running server may be shared with other test runs.
-NAMES = (f"runstore_{os.getpid()}_{number}" for number in itertools.count())
 
 
 def pytest_report_header() -> str:
@@ -39,22 +36,6 @@ def pytest_report_header() -> str:
 def server() -> Iterator[Server]:
     with embedded.throwaway_server() as server:
         yield server
-
-
-@contextmanager
-def new_database(server: Server, template: str | None) -> Generator[str]:
-    """Make a database that is dropped afterwards, with whatever connections it then has."""
-    name = next(NAMES)
-    with DatabaseJanitor(
-        user=server.user,
-        host=server.host,
-        port=server.port,
-        password=server.password,
-        dbname=name,
-        template_dbname=template,
-        maintenance_dbname=server.maintenance_dbname,
-    ):
-        yield name
 
 
 @pytest.fixture(scope="session")
@@ -120,6 +101,12 @@ def shared_dbname(server: Server, template: tuple[str, Logins]) -> Iterator[str]
 def shared_database(logins: Logins, shared_dbname: str) -> str:
     """The writer's DSN of the migrated database in which every test rolls back."""
     return logins.dsn("writer", shared_dbname)
+
+
+@pytest.fixture(scope="session")
+def shared_owner_dsn(logins: Logins, shared_dbname: str) -> str:
+    """The owner's DSN of `shared_database`."""
+    return logins.dsn("owner", shared_dbname)
 
 
 @pytest.fixture

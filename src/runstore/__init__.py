@@ -173,6 +173,7 @@ from .schema import SchemaCheck, check_schema
 from .snapshots import NewSnapshot, Snapshot, create_snapshot_record, get_snapshot, list_snapshots
 from .sse import format_sse
 from .subject_erasures import ErasedRows, SubjectErasure, erase_subject
+from .tenants import set_tenant
 from .tool_calls import (
     AbandonedToolCall,
     NewToolCall,
@@ -420,6 +421,7 @@ __all__ = [
     "set_payload_rules",
     "set_price",
     "set_quota",
+    "set_tenant",
     "settle_usage",
     "start_run",
     "summarize_usage",

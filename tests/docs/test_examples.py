@@ -42,7 +42,7 @@ def test_the_examples_run(
         [sys.executable, "-W", "error", str(script)],
         env={
             "DATABASE_URL": database,
-            "JANITOR_DATABASE_URL": logins.dsn("janitor", migrated_dbname),
+            "JANITOR_URL": logins.dsn("janitor", migrated_dbname),
             "PATH": "",
         },
         cwd=tmp_path,

@@ -288,6 +288,7 @@ def test_a_difference_is_found(connect: Connect, given: Document, difference: st
     assert find_difference(conn, given, run_id) == difference
 
 
+@pytest.mark.owner
 @pytest.mark.parametrize(
     "damage",
     [
@@ -421,6 +422,7 @@ def test_a_file_is_imported_into_the_demonstrations_database(file: Path, folder:
     assert not (folder / "data" / "postmaster.pid").exists()
 
 
+@pytest.mark.owner
 def test_an_import_whose_replay_differs_fails(file: Path, database: str, connect: Connect) -> None:
     import_file(file, "--database", database)
     connect().execute("UPDATE runstore.run_events SET payload = '{}' WHERE seq = 3")
