@@ -148,10 +148,25 @@ WORKLOADS: Final = {
                 "psycopg, psycopg_pool, pydantic",
             ),
             Contestant(
-                "runstore",
-                "package_import:library",
+                "the same and runstore",
+                "package_import:dependencies_and_library",
                 "psycopg, psycopg_pool, pydantic",
                 bar=1.10,
+            ),
+            Contestant(
+                "runstore by itself",
+                "package_import:library",
+                "psycopg, psycopg_pool, pydantic",
+            ),
+            Contestant(
+                "runstore, to append and replay events",
+                "package_import:library_for_events",
+                "psycopg, psycopg_pool, pydantic",
+            ),
+            Contestant(
+                "runstore, every module and every input",
+                "package_import:library_in_use",
+                "psycopg, psycopg_pool, pydantic",
             ),
         ],
         commits=False,
