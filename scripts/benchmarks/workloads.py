@@ -25,8 +25,8 @@ WORKLOADS: Final = {
             Contestant("psycopg", "by_hand.single_writes:append"),
             Contestant("psycopg again", "by_hand.single_writes:append", "psycopg"),
             Contestant(
-                "psycopg, the library's statement",
-                "by_hand.single_writes:append_with_library_statement",
+                "psycopg, a statement for one event",
+                "by_hand.single_writes:append_as_one",
                 "psycopg",
             ),
             Contestant("runstore", "ours.single_writes:append", "psycopg", bar=0.80),
@@ -40,6 +40,11 @@ WORKLOADS: Final = {
                 "psycopg",
             ),
             Contestant("psycopg, async pool", "by_hand.single_writes:append_through_async_pool"),
+            Contestant(
+                "psycopg, async pool, a statement for one event",
+                "by_hand.single_writes:append_as_one_through_async_pool",
+                "psycopg, async pool",
+            ),
             Contestant(
                 "runstore, async pool",
                 "ours.single_writes:append_through_async_pool",
@@ -58,6 +63,11 @@ WORKLOADS: Final = {
         [
             Contestant("psycopg", "by_hand.single_writes:step"),
             Contestant("psycopg again", "by_hand.single_writes:step", "psycopg"),
+            Contestant(
+                "psycopg, a statement for finished steps",
+                "by_hand.single_writes:step_without_more",
+                "psycopg",
+            ),
             Contestant("runstore", "ours.single_writes:step", "psycopg", bar=0.80),
         ],
     ),

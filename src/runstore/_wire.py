@@ -14,15 +14,15 @@ sent again.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 import psycopg
 from psycopg import AsyncConnection, Connection, errors
 from psycopg.adapt import PyFormat, Transformer
 from psycopg.generators import execute
-from psycopg.pq import DiagnosticField, ExecStatus, Format, PipelineStatus, TransactionStatus
+from psycopg.pq import DiagnosticField, ExecStatus, Format, TransactionStatus
 
 from ._adapters import ADAPTERS, refuse_other_encodings
 from ._sql import number_placeholders
@@ -38,10 +38,9 @@ if TYPE_CHECKING:
 
 _SLOT: Final = "_runstore_wire"
 
-# As many statements are prepared on a connection; the rest goes without.
-_MOST_PREPARED: Final = 500
+# A statement is prepared for as many combinations of types; the rest goes without.
+_MOST_PREPARED: Final = 8
 
-_NO_PIPELINE: Final = PipelineStatus.OFF
 _IDLE: Final = TransactionStatus.IDLE
 _IN_TRANSACTION: Final = TransactionStatus.INTRANS
 _ROWS: Final = ExecStatus.TUPLES_OK
@@ -55,35 +54,21 @@ _PREPARED_ALREADY: Final = b"42P05"
 _NOT_SUPPORTED: Final = b"0A000"
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Text:
-    """A query as libpq takes it: numbered placeholders, and whose value each of them is."""
+@dataclass(slots=True, eq=False)
+class _Known:
+    """What is known of a statement on a connection.
 
-    sent: bytes
+    `names` and `formats` are those of its parameters by number. `prepared` is the name under which
+    it is prepared for these types of parameters. It is empty after the first use: a statement that
+    is used once is not worth a round trip.
+    """
+
+    text: bytes
     names: tuple[str, ...]
     formats: Sequence[PyFormat]
-
-    def pick(self, parameters: Mapping[str, Any]) -> list[Any]:
-        """Return the values in the order of the numbers."""
-        try:
-            return [parameters[name] for name in self.names]
-        except KeyError as missing:
-            raise psycopg.ProgrammingError(f"query parameter missing: {missing}") from None
-
-
-_TEXTS: Final[dict[str, _Text | None]] = {}
-
-
-def _text_of(text: str) -> _Text | None:
-    """Return the text to send; None when it holds what psycopg refuses, and says why."""
-    try:
-        return _TEXTS[text]
-    except KeyError:
-        pass
-    numbered = number_placeholders(text)
-    formats = [PyFormat(format) for format in numbered.formats]
-    made = _Text(numbered.text.encode(), numbered.names, formats) if numbered.plain else None
-    return _TEXTS.setdefault(text, made)
+    prepared: dict[tuple[int, ...] | None, bytes] = field(
+        default_factory=dict[tuple[int, ...] | None, bytes]
+    )
 
 
 class Wire:
@@ -99,9 +84,7 @@ class Wire:
         self._pgconn = connection.pgconn
         self._zone: bytes | None = None
         self._transformer: abc.Transformer = Transformer(self)
-        # The name under which a text is prepared for these types of parameters. It is empty
-        # after the first use: a statement that is used once is not worth a round trip.
-        self._prepared: dict[tuple[_Text, tuple[int, ...] | None], bytes] = {}
+        self._statements: dict[str, _Known] = {}
 
     def exchange(self, statement: Statement[Any]) -> PQGen[Rows | None]:
         """Send a statement and read its rows; None says that a cursor has to do it.
@@ -111,16 +94,24 @@ class Wire:
         to_prepare = (
             statement.prepare is not False and self.connection.prepare_threshold is not None
         )
-        text = _text_of(statement.sql.text)
-        if text is None or not self._may_go(to_prepare):
+        known = self._statements.get(statement.sql.text) or self._know(statement.sql.text)
+        if known is None or not self._may_go(to_prepare):
             return None
-        refuse_other_encodings(self.connection)
-        transformer = self._transformer_of_now()
-        values = transformer.dump_sequence(text.pick(statement.parameters), text.formats)
-        if to_prepare:
-            result = yield from self._by_name(text, values)
+        self._follow_settings()
+        transformer, parameters = self._transformer, statement.parameters
+        try:
+            given = [parameters[name] for name in known.names]
+        except KeyError as missing:
+            raise psycopg.ProgrammingError(f"query parameter missing: {missing}") from None
+        values = transformer.dump_sequence(given, known.formats)
+        name = known.prepared.get(transformer.types) if to_prepare else None
+        if name:
+            self._pgconn.send_query_prepared(name, values, transformer.formats, _BINARY)
+            result = _last((yield from execute(self._pgconn)))
+            if result.status != _ROWS:
+                result = yield from self._again(known, values, result)
         else:
-            result = yield from self._as_it_is(text, values)
+            result = yield from self._anew(known, values, to_prepare)
         if result.status != _ROWS:
             raise _failure(result)
         transformer.set_pgresult(result)
@@ -128,67 +119,69 @@ class Wire:
         transformer.set_pgresult(None)
         return rows
 
+    def _know(self, text: str) -> _Known | None:
+        numbered = number_placeholders(text)
+        if not numbered.plain:
+            # A cursor says what psycopg has against it.
+            return None
+        formats = [PyFormat(format) for format in numbered.formats]
+        known = _Known(numbered.text.encode(), numbered.names, formats)
+        return self._statements.setdefault(text, known)
+
     def _may_go(self, to_prepare: bool) -> bool:
         pgconn = self._pgconn
-        status = pgconn.transaction_status
-        if pgconn.pipeline_status != _NO_PIPELINE:
+        if pgconn.pipeline_status:
             return False
+        status = pgconn.transaction_status
         if status == _IDLE:
             return self.connection.autocommit
         return status == _IN_TRANSACTION and not to_prepare
 
-    def _transformer_of_now(self) -> abc.Transformer:
+    def _follow_settings(self) -> None:
+        refuse_other_encodings(self.connection)
         # A loader of times keeps the session's time zone for good.
         zone = self._pgconn.parameter_status(b"TimeZone")
         if zone != self._zone:
             self._transformer, self._zone = Transformer(self), zone
-        return self._transformer
 
-    def _as_it_is(self, text: _Text, values: _Values) -> PQGen[PGresult]:
+    def _anew(self, known: _Known, values: _Values, to_prepare: bool) -> PQGen[PGresult]:
+        """Send a statement as it is, or prepare it at its second use and send that."""
         types, formats = self._transformer.types, self._transformer.formats
-        self._pgconn.send_query_params(text.sent, values, types, formats, _BINARY)
+        if to_prepare and types in known.prepared:
+            name = known.prepared[types] = yield from self._prepare(known.text, types)
+            self._pgconn.send_query_prepared(name, values, formats, _BINARY)
+            return (yield from self._result())
+        if to_prepare and len(known.prepared) < _MOST_PREPARED:
+            known.prepared[types] = b""
+        self._pgconn.send_query_params(known.text, values, types, formats, _BINARY)
         return (yield from self._result())
 
-    def _by_name(self, text: _Text, values: _Values) -> PQGen[PGresult]:
-        types, formats = self._transformer.types, self._transformer.formats
-        key = text, types
-        name = self._prepared.get(key)
-        if name is None:
-            if len(self._prepared) < _MOST_PREPARED:
-                self._prepared[key] = b""
-        elif not name:
-            name = self._prepared[key] = yield from self._prepare(text, types)
-        if name:
-            self._pgconn.send_query_prepared(name, values, formats, _BINARY)
-            result = yield from self._result()
-            if result.status == _ROWS or not (yield from self._is_gone(name, result)):
-                return result
-            self._prepared[key] = b""
-        return (yield from self._as_it_is(text, values))
-
-    def _result(self) -> PQGen[PGresult]:
-        results: list[PGresult] = yield from execute(self._pgconn)
-        if not results:
-            raise psycopg.InternalError("the server answered nothing")
-        return results[-1]
-
-    def _prepare(self, text: _Text, types: tuple[int, ...] | None) -> PQGen[bytes]:
-        # Of the text, so that one name never stands for two statements behind a pooler.
-        digest = hashlib.blake2s(text.sent + repr(types).encode(), digest_size=12)
-        name = b"runstore_" + digest.hexdigest().encode()
-        self._pgconn.send_prepare(name, text.sent, types)
-        result = yield from self._result()
-        if result.status != ExecStatus.COMMAND_OK and _sqlstate(result) != _PREPARED_ALREADY:
-            raise _failure(result)
-        return name
-
-    def _is_gone(self, name: bytes, result: PGresult) -> PQGen[bool]:
-        """Say whether the statement failed as a prepared one, before it did anything."""
-        state = _sqlstate(result)
+    def _again(self, known: _Known, values: _Values, failed: PGresult) -> PQGen[PGresult]:
+        """Send a statement as it is that failed as a prepared one before it did anything."""
+        state = failed.error_field(DiagnosticField.SQLSTATE)
+        if state not in (_UNKNOWN, _NOT_SUPPORTED):
+            return failed
+        types = self._transformer.types
+        name, known.prepared[types] = known.prepared[types], b""
         if state == _NOT_SUPPORTED:
             self._pgconn.send_query_params(b"DEALLOCATE " + name, None)
             yield from self._result()
-        return state in (_UNKNOWN, _NOT_SUPPORTED)
+        return (yield from self._anew(known, values, to_prepare=False))
+
+    def _prepare(self, text: bytes, types: tuple[int, ...] | None) -> PQGen[bytes]:
+        # Of the text, so that one name never stands for two statements behind a pooler.
+        digest = hashlib.blake2s(text + repr(types).encode(), digest_size=12)
+        name = b"runstore_" + digest.hexdigest().encode()
+        self._pgconn.send_prepare(name, text, types)
+        result = yield from self._result()
+        if result.status != ExecStatus.COMMAND_OK and (
+            result.error_field(DiagnosticField.SQLSTATE) != _PREPARED_ALREADY
+        ):
+            raise _failure(result)
+        return name
+
+    def _result(self) -> PQGen[PGresult]:
+        return _last((yield from execute(self._pgconn)))
 
 
 def wire_of(connection: Connection[Any] | AsyncConnection[Any]) -> Wire:
@@ -197,8 +190,10 @@ def wire_of(connection: Connection[Any] | AsyncConnection[Any]) -> Wire:
     return connection.__dict__.setdefault(_SLOT, Wire(connection)) if wire is None else wire
 
 
-def _sqlstate(result: PGresult) -> bytes | None:
-    return result.error_field(DiagnosticField.SQLSTATE)
+def _last(results: list[PGresult]) -> PGresult:
+    if not results:
+        raise psycopg.InternalError("the server answered nothing")
+    return results[-1]
 
 
 def _failure(result: PGresult) -> psycopg.Error:
