@@ -41,6 +41,7 @@ def count(session: Session, sql: LiteralString) -> int:
     return int(number)
 
 
+@pytest.mark.owner
 def test_a_model_holds_what_its_columns_type_says(session: Session) -> None:
     """Models are made of rows without validation, and are as valid as if they had been."""
     for create in CREATES:
@@ -103,14 +104,14 @@ def test_a_transaction_does_not_end_because_psycopg_forgot_its_statements(
         assert session(get_run, run.id).phase == "next"
 
 
-def test_a_result_whose_type_changes_is_read_as_it_is(session: Session) -> None:
+@pytest.mark.owner
+def test_a_result_whose_type_changes_is_read_as_it_is(session: Session, connect: Connect) -> None:
     run = create_run(session, subject_id="someone")
     for type in ("varchar(300)", "text"):
         for _ in range(3):
             assert session(get_run, run.id).subject_id == "someone"
         alter: Any = f"ALTER TABLE runstore.runs ALTER COLUMN subject_id TYPE {type}"
-        with psycopg.connect(session.conn.info.dsn, autocommit=True) as other:
-            other.execute(alter)
+        connect().execute(alter)
     assert session(get_run, run.id).subject_id == "someone"
 
 
@@ -146,7 +147,7 @@ def test_an_encoding_that_was_changed_is_refused(session: Session) -> None:
     assert session(get_run, run.id).id == run.id
 
 
-def test_handlers_hear_what_arrives_with_an_answer(session: Session) -> None:
+def test_handlers_hear_what_arrives_with_an_answer(session: Session, connect: Connect) -> None:
     heard: list[str] = []
 
     def hear(notify: Notify) -> None:
@@ -154,8 +155,7 @@ def test_handlers_hear_what_arrives_with_an_answer(session: Session) -> None:
 
     session.conn.add_notify_handler(hear)
     session.execute("LISTEN somewhere")
-    with psycopg.connect(session.conn.info.dsn, autocommit=True) as other:
-        other.execute("NOTIFY somewhere, 'something'")
+    connect().execute("NOTIFY somewhere, 'something'")
     with pytest.raises(NotFound):
         session(get_run, new_run_id())
     assert heard == ["something"]
@@ -168,10 +168,10 @@ def test_a_closed_connection_says_that_it_is_closed(session: Session) -> None:
         session(get_run, new_run_id())
 
 
-def test_a_connection_that_the_server_ended_says_so(session: Session) -> None:
+def test_a_connection_that_the_server_ended_says_so(session: Session, connect: Connect) -> None:
     run = create_run(session)
-    with psycopg.connect(session.conn.info.dsn, autocommit=True) as other:
-        other.execute("SELECT pg_terminate_backend(%s, 5000)", (session.conn.info.backend_pid,))
+    pid = session.conn.info.backend_pid
+    connect().execute("SELECT pg_terminate_backend(%s, 5000)", (pid,))
     with pytest.raises(psycopg.OperationalError):
         session(get_run, run.id)
     assert session.conn.broken
