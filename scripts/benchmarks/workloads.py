@@ -148,6 +148,19 @@ WORKLOADS: Final = {
             ),
         ],
     ),
+    "pipeline": Workload(
+        "20 steps of an agent in a transaction; on the server's machine, and 1 ms away from it",
+        [
+            Contestant("call by call", "ours.pipelines:call_by_call"),
+            Contestant("in a pipeline", "ours.pipelines:in_a_pipeline", "call by call"),
+            Contestant("call by call, 1 ms away", "ours.pipelines:call_by_call_away"),
+            Contestant(
+                "in a pipeline, 1 ms away",
+                "ours.pipelines:in_a_pipeline_away",
+                "call by call, 1 ms away",
+            ),
+        ],
+    ),
     "import": Workload(
         "the package imported by a fresh interpreter",
         [

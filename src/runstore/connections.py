@@ -70,7 +70,7 @@ def connect(dsn: str, *, pooler: bool = False, **settings: Any) -> Connection[An
       goes into `transaction(conn)`. BEGIN and COMMIT around each call cost 1.7 times as much.
     - `prepare_threshold=5`, psycopg's own; None with `pooler=True`, for a pooler in transaction
       mode that does not track prepared statements (PgBouncer before 1.22). None also turns off
-      that the library prepares its statements at once.
+      that the library prepares its statements when it uses them a second time.
     - `application_name=runstore`, so that `pg_stat_activity` names the connection.
     - `connect_timeout=10` seconds, `keepalives_idle=30` seconds and `tcp_user_timeout=30000`
       milliseconds, so that a dead server is noticed within half a minute.
