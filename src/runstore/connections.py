@@ -31,6 +31,9 @@ _LIBPQ: Final = {
     "tcp_user_timeout": 30_000,
 }
 
+# Where a connection keeps what asks the machine whether there is something to read.
+_POLL: Final = "_runstore_poll"
+
 
 def _settings(dsn: str, pooler: bool, overrides: Mapping[str, Any]) -> dict[str, Any]:
     try:
@@ -170,8 +173,10 @@ def _has_something_to_read(conn: Connection[Any] | AsyncConnection[Any]) -> bool
     # poll, the answer is that it may have.
     if not hasattr(select, "poll"):
         return True
-    poll = select.poll()
-    poll.register(conn.fileno(), select.POLLIN)
+    poll: select.poll | None = conn.__dict__.get(_POLL)
+    if poll is None:
+        poll = conn.__dict__[_POLL] = select.poll()
+        poll.register(conn.fileno(), select.POLLIN)
     return bool(poll.poll(0))
 
 
