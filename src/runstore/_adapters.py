@@ -38,6 +38,9 @@ class _Integer(Dumper):
 class _Uuid(UUIDDumper):
     oid = 0
 
+    def dump(self, obj: UUID) -> bytes:
+        return b"%032x" % obj.int
+
 
 class _Numeric(DecimalDumper):
     oid = 0
