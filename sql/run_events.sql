@@ -68,10 +68,10 @@ WHERE run_heads.run_id = %(run_id)s
     AND runs.id = %(run_id)s;
 
 -- name: read_run_events :many
--- Read a page of a run's log, the prefix that a fork shares included, with the run's status of the
--- same snapshot: one row for each event, or a single one without an event.
--- It is planned each time: a plan made while the table was empty would read all of it for ever.
+-- Read a page of a run's log, the prefix that a fork shares included, and in the last row the run's
+-- status of the same snapshot; in the others it would be sent and read for nothing.
 -- not null: seq, type, created_at
+-- It is planned each time: a plan made while the table was empty would read all of it for ever.
 WITH shared AS (
     SELECT
         event.seq,
@@ -130,6 +130,21 @@ event AS (
     FROM own
     ORDER BY seq
     LIMIT %(page_size)s
+),
+
+line AS (
+    SELECT
+        seq,
+        type,
+        payload,
+        created_at
+    FROM event
+    UNION ALL
+    SELECT
+        NULL AS seq,
+        NULL AS type,
+        NULL AS payload,
+        NULL AS created_at
 )
 
 SELECT
@@ -137,16 +152,17 @@ SELECT
     runs.status,
     run_heads.last_seq,
     runs.purged_seq,
-    event.seq,
-    event.type,
-    event.payload,
-    event.created_at
-FROM runstore.runs
-INNER JOIN runstore.run_heads ON runs.id = run_heads.run_id
-LEFT JOIN event ON true
-WHERE runs.id = %(run_id)s
-    AND run_heads.run_id = %(run_id)s
-ORDER BY event.seq;
+    line.seq,
+    line.type,
+    line.payload,
+    line.created_at
+FROM line
+LEFT JOIN runstore.runs
+    ON line.seq IS NULL AND runs.id = %(run_id)s
+LEFT JOIN runstore.run_heads
+    ON line.seq IS NULL AND run_heads.run_id = %(run_id)s
+WHERE EXISTS (SELECT 1 FROM runstore.runs AS run WHERE run.id = %(run_id)s)
+ORDER BY line.seq;
 
 -- name: verify_run_events :many
 -- Count the events of a batch of runs beside what their heads and segments say.

@@ -13,7 +13,7 @@ import secrets
 import threading
 import time
 from typing import Final
-from uuid import UUID
+from uuid import UUID, SafeUUID
 
 from .errors import InvalidPayload
 
@@ -60,8 +60,8 @@ def new_run_id() -> UUID:
     the second one as a `Conflict`.
     """
     milliseconds, tick = divmod(_clock.next(), _TICKS)
-    return UUID(
-        int=milliseconds << 80
+    return _uuid(
+        milliseconds << 80
         | 0x7 << 76
         | tick >> 14 << 64
         | 0b10 << 62
@@ -75,12 +75,23 @@ def new_child_id(run_id: UUID) -> UUID:
     Any id of the run may be given: `new_child_id(step_id)` is a sibling of the step.
     """
     run = _number(run_id) & _RUN_MASK
-    return UUID(int=run | int.from_bytes(os.urandom(_CHILD_BITS // 8), "big"))
+    return _uuid(run | int.from_bytes(os.urandom(_CHILD_BITS // 8), "big"))
 
 
 def run_of(id: UUID) -> UUID:
     """Return the run to which an id belongs. A run's own id is its own run."""
-    return UUID(int=_number(id) & _RUN_MASK)
+    return _uuid(_number(id) & _RUN_MASK)
+
+
+def _uuid(number: int) -> UUID:
+    # What UUID(int=number) does, without its tests of what else it could have been given.
+    made = object.__new__(UUID)
+    _set(made, "int", number)
+    _set(made, "is_safe", SafeUUID.unknown)
+    return made
+
+
+_set: Final = object.__setattr__
 
 
 def is_run(id: UUID) -> bool:

@@ -224,7 +224,7 @@ def get_run_head(run_id: RunId) -> Statement[RunHead]:
 
 
 @query
-@reads(UUID, RunStatus, int, int | None, RunEvent | None)
+@reads(UUID | None, RunStatus | None, int | None, int | None, RunEvent | None)
 def read_run_events(
     run_id: RunId, *, after: Amount = 0, page_size: int = 500
 ) -> Statement[EventPage]:
@@ -235,16 +235,13 @@ def read_run_events(
     """
     if not 1 <= page_size <= MAX_PAGE_SIZE:
         raise InvalidPayload("page_size", f"must be from 1 to {MAX_PAGE_SIZE}")
-    make = maker(RunEvent)
+    make_page, make_event = maker(EventPage), maker(RunEvent, after=4)
 
     def read(rows: Rows) -> EventPage:
-        run_id, status, last_seq, purged_seq, first_seq, *_ = rows[0]
+        *events, (run_id, status, last_seq, purged_seq, *_) = rows
         if purged_seq is not None and after < purged_seq:
             raise EventsPurged(run_id, purged_seq)
-        events = [] if first_seq is None else [make(row[4:]) for row in rows]
-        return EventPage.model_construct(
-            run_id=run_id, status=status, last_seq=last_seq, events=events
-        )
+        return make_page((run_id, status, last_seq, [make_event(row) for row in events]))
 
     return Statement(
         _SQL["read_run_events"],

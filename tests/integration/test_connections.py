@@ -101,7 +101,8 @@ def test_a_pooler_between_is_told_of(connection_kind: Kind, shared_database: str
 def test_behind_a_pooler_nothing_is_prepared(connection_kind: Kind, database: str) -> None:
     prepared = "SELECT count(*) FROM pg_prepared_statements"
     with opened(connection_kind, database) as session:
-        create_run(session)
+        for _ in range(10):
+            create_run(session)
         assert session.execute(prepared) == [(1,)]
     with opened(connection_kind, database, pooler=True) as session:
         for _ in range(10):
