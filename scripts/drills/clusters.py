@@ -10,11 +10,13 @@ import tempfile
 from collections.abc import Generator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any, LiteralString
 
 import psycopg
 from psycopg.conninfo import make_conninfo
 from psycopg.sql import SQL, Identifier, Literal
 
+from runstore._programs import programs
 from runstore.embedded import Server, persistent_server
 
 MIGRATIONS = Path(__file__).parents[2] / "migrations"
@@ -33,9 +35,14 @@ class Cluster:
         self._running = ExitStack()
         self.server: Server | None = None
 
+    @property
+    def address(self) -> str:
+        """The host of a connection string that stays true across restarts."""
+        return str(self._link)
+
     def dsn(self, dbname: str = DBNAME, **parameters: str | int) -> str:
         """Return a connection string that stays true across restarts."""
-        given = {"host": str(self._link), "port": 5432, "user": "postgres", "dbname": dbname}
+        given = {"host": self.address, "port": 5432, "user": "postgres", "dbname": dbname}
         return make_conninfo("", **(given | parameters))
 
     def start(self) -> None:
@@ -81,6 +88,31 @@ class Cluster:
                 change = SQL("ALTER SYSTEM SET {} = {}")
                 conn.execute(change.format(Identifier(name), Literal(value)))
             conn.execute("SELECT pg_reload_conf()")
+
+    def run(self, program: str, *arguments: str | Path) -> None:
+        """Run one of PostgreSQL's programs as the account of the server, which must be running."""
+        assert self.server is not None
+        assert self.server.bindir is not None
+        with programs(self.server.bindir, self.data_dir) as own:
+            done = own.run(program, *arguments)
+        if done.returncode:
+            raise RuntimeError(f"{program} failed: {done.stderr.strip()}")
+
+    def back_up(self, copy: Cluster, *options: str) -> None:
+        """Make a base backup, the folder of another cluster that does not run yet."""
+        assert self.server is not None
+        assert self.server.bindir is not None
+        copy.data_dir.mkdir(mode=0o700)
+        with programs(self.server.bindir, self.data_dir) as own:
+            own.hand_over(copy.data_dir)
+        target = ("--pgdata", str(copy.data_dir), "--dbname", self.dsn("postgres"))
+        self.run("pg_basebackup", *target, "--checkpoint=fast", *options)
+
+    def query(self, statement: LiteralString, dbname: str = "postgres") -> Any:
+        """Return the one value that a statement answers."""
+        with psycopg.connect(self.dsn(dbname), autocommit=True) as conn:
+            row = conn.execute(statement).fetchone()
+        return None if row is None else row[0]
 
     def _postmaster(self) -> int:
         pid_file = self.data_dir / "postmaster.pid"

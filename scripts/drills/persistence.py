@@ -123,10 +123,10 @@ class AsyncioSource:
 
 
 @contextmanager
-def blocking_source(dsn: str, size: int) -> Generator[BlockingSource]:
-    """Open a pool of blocking connections."""
-    settings = {"timeout": POOL_SECONDS, "reconnect_timeout": PATIENCE_SECONDS}
-    with open_pool(dsn, max_size=size, pool_settings=settings) as pool:
+def blocking_source(dsn: str, size: int, **settings: Any) -> Generator[BlockingSource]:
+    """Open a pool of blocking connections; `settings` are the pool's."""
+    pool_settings = {"timeout": POOL_SECONDS, **settings}
+    with open_pool(dsn, max_size=size, pool_settings=pool_settings) as pool:
         yield BlockingSource(pool)
 
 
@@ -134,9 +134,9 @@ def blocking_source(dsn: str, size: int) -> Generator[BlockingSource]:
 def asyncio_source(dsn: str, size: int) -> Generator[AsyncioSource]:
     """Open a pool of asyncio connections, and run its loop in a thread."""
     loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever)
+    thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
-    settings = {"timeout": POOL_SECONDS, "reconnect_timeout": PATIENCE_SECONDS}
+    settings = {"timeout": POOL_SECONDS}
     opening = open_pool_async(dsn, max_size=size, pool_settings=settings)
     try:
         pool = asyncio.run_coroutine_threadsafe(opening, loop).result()

@@ -171,6 +171,7 @@ def test_a_pool_lends_connections_with_these_settings(
     with pooled(connection_kind, shared_database, application_name="pooled") as (session, pool):
         assert (pool.min_size, pool.max_size) == (1, 10)
         assert (pool.max_idle, pool.max_lifetime, pool.timeout) == (300, 3600, 30)
+        assert pool.reconnect_timeout == 5
         with lent(session, pool):
             assert session.conn.autocommit is True
             assert session.conn.prepare_threshold == 5

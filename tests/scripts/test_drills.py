@@ -12,7 +12,7 @@ DRILLS = Path(__file__).parents[2] / "scripts" / "drills"
 def drill(name: str, *arguments: str) -> str:
     """Run a drill to its end, and return what it printed."""
     command = [sys.executable, str(DRILLS / name), *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
@@ -24,3 +24,16 @@ def test_a_server_that_is_killed_again_and_again_loses_and_doubles_nothing() -> 
     for fault in ("kill a session", "shut down at once", "end all sessions", "kill the server"):
         assert fault in said
     assert said.endswith("violations           0\n")
+
+
+@pytest.mark.slow
+def test_a_synchronous_standby_that_is_promoted_has_all_that_was_acknowledged() -> None:
+    short = ("--rounds", "1", "--seconds", "0.5")
+    said = drill("failover.py", *short, "--replication", "synchronous")
+
+    rows = [line.split() for line in said.splitlines()[1:]]
+    assert [row[1:-8] for row in rows] == [["in", "step"], ["0.5", "s", "behind"]]
+    for row in rows:
+        acknowledged, lost, doubled = map(int, row[-3:])
+        assert acknowledged > 0
+        assert (lost, doubled) == (0, 0)
