@@ -4,6 +4,9 @@ The tests use a clone as an application does: their DSNs log in as members of `r
 which `scripts/roles.sql` has made. A test marked `owner` is the schema's owner instead: it changes
 definitions, or leaves rows behind that no writer could. `Logins.dsn` makes all of these DSNs, for
 every role; `Server.dsn` is the superuser's.
+
+With `RUNSTORE_TEST_POOLER` the tests reach their clones through a PgBouncer; those marked `direct`,
+and the owner's, do not.
 """
 
 from __future__ import annotations
@@ -11,6 +14,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
@@ -24,12 +28,14 @@ from connections import Caller, Connect, Kind, caller
 from databases import new_database
 from deploys import MIGRATIONS, succeed
 from logins import Logins, Role, apply_roles, new_logins
+from poolers import POOLER, pgbouncer, prepare_nothing
 from runstore import embedded
 from runstore.embedded import Server
 
 
 def pytest_report_header() -> str:
-    return f"PostgreSQL: {os.environ.get('RUNSTORE_TEST_DSN') or embedded.find_binaries()}"
+    server = os.environ.get("RUNSTORE_TEST_DSN") or embedded.find_binaries()
+    return f"PostgreSQL: {server}{', through PgBouncer' if POOLER else ''}"
 
 
 @pytest.fixture(scope="session")
@@ -53,6 +59,33 @@ def logins(template: tuple[str, Logins]) -> Logins:
     return template[1]
 
 
+@pytest.fixture(scope="session")
+def pooled_logins(logins: Logins) -> Iterator[Logins | None]:
+    """This run's logins by way of its pooler, or None when it has none."""
+    if not POOLER:
+        yield None
+        return
+    passwords = {logins.server.user: logins.server.password, **logins.passwords()}
+    with pgbouncer(logins.server, passwords) as pooler:
+        yield replace(logins, server=pooler)
+
+
+@pytest.fixture
+def entrance(
+    request: pytest.FixtureRequest,
+    role: Role,
+    logins: Logins,
+    pooled_logins: Logins | None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Logins:
+    """The logins as which the test uses its database: by way of the pooler, if that is possible."""
+    # Nobody logs in as the owner: it says who it is at the start, to which PgBouncer is deaf.
+    if pooled_logins is None or role == "owner" or request.node.get_closest_marker("direct"):
+        return logins
+    prepare_nothing(monkeypatch)
+    return pooled_logins
+
+
 @pytest.fixture
 def empty_dbname(server: Server) -> Iterator[str]:
     """The name of a new database without our schema."""
@@ -74,9 +107,9 @@ def role(request: pytest.FixtureRequest) -> Role:
 
 
 @pytest.fixture
-def database(logins: Logins, role: Role, migrated_dbname: str) -> str:
+def database(entrance: Logins, role: Role, migrated_dbname: str) -> str:
     """The DSN of a new migrated database, for tests that commit or race."""
-    return logins.dsn(role, migrated_dbname)
+    return entrance.dsn(role, migrated_dbname)
 
 
 @pytest.fixture
@@ -99,7 +132,7 @@ def shared_dbname(server: Server, template: tuple[str, Logins]) -> Iterator[str]
 
 @pytest.fixture(scope="session")
 def shared_database(logins: Logins, shared_dbname: str) -> str:
-    """The writer's DSN of the migrated database in which every test rolls back."""
+    """The writer's direct DSN of the database in which every test rolls back."""
     return logins.dsn("writer", shared_dbname)
 
 
@@ -126,9 +159,11 @@ def connection_kind(request: pytest.FixtureRequest) -> Kind:
 
 
 @pytest.fixture
-def call(connection_kind: Kind, logins: Logins, role: Role, shared_dbname: str) -> Iterator[Caller]:
+def call(
+    connection_kind: Kind, entrance: Logins, role: Role, shared_dbname: str
+) -> Iterator[Caller]:
     """Calls functions in one transaction that is rolled back."""
-    with caller(connection_kind, logins.dsn(role, shared_dbname), rolled_back=True) as call:
+    with caller(connection_kind, entrance.dsn(role, shared_dbname), rolled_back=True) as call:
         yield call
 
 

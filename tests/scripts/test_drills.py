@@ -31,9 +31,9 @@ def test_a_synchronous_standby_that_is_promoted_has_all_that_was_acknowledged() 
     short = ("--rounds", "1", "--seconds", "0.5")
     said = drill("failover.py", *short, "--replication", "synchronous")
 
-    rows = [line.split() for line in said.splitlines()[1:]]
-    assert [row[1:-8] for row in rows] == [["in", "step"], ["0.5", "s", "behind"]]
+    rows = said.splitlines()[1:]
+    assert ["behind" in row for row in rows] == [False, True]
     for row in rows:
-        acknowledged, lost, doubled = map(int, row[-3:])
+        acknowledged, lost, doubled = map(int, row.split()[-3:])
         assert acknowledged > 0
         assert (lost, doubled) == (0, 0)
