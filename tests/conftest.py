@@ -5,8 +5,8 @@ which `scripts/roles.sql` has made. A test marked `owner` is the schema's owner 
 definitions, or leaves rows behind that no writer could. `Logins.dsn` makes all of these DSNs, for
 every role; `Server.dsn` is the superuser's.
 
-With `RUNSTORE_TEST_POOLER` the tests reach their clones through a PgBouncer; those marked `direct`,
-and the owner's, do not.
+With `RUNSTORE_TEST_POOLER` the tests reach their clones through a PgBouncer. Those that would not,
+or cannot (which are marked `direct`), are left out then.
 """
 
 from __future__ import annotations
@@ -36,6 +36,21 @@ from runstore.embedded import Server
 def pytest_report_header() -> str:
     server = os.environ.get("RUNSTORE_TEST_DSN") or embedded.find_binaries()
     return f"PostgreSQL: {server}{', through PgBouncer' if POOLER else ''}"
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if not POOLER:
+        return
+    left_out = [item for item in items if not is_pooled(item)]
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = filter(is_pooled, items)
+
+
+def is_pooled(item: pytest.Item) -> bool:
+    """Say whether a test reaches its database through the pooler."""
+    # Nobody logs in as the owner: it says who it is at the start, which PgBouncer refuses.
+    elsewhere = item.get_closest_marker("direct") or item.get_closest_marker("owner")
+    return isinstance(item, pytest.Function) and not elsewhere and "entrance" in item.fixturenames
 
 
 @pytest.fixture(scope="session")
@@ -72,15 +87,10 @@ def pooled_logins(logins: Logins) -> Iterator[Logins | None]:
 
 @pytest.fixture
 def entrance(
-    request: pytest.FixtureRequest,
-    role: Role,
-    logins: Logins,
-    pooled_logins: Logins | None,
-    monkeypatch: pytest.MonkeyPatch,
+    logins: Logins, pooled_logins: Logins | None, monkeypatch: pytest.MonkeyPatch
 ) -> Logins:
-    """The logins as which the test uses its database: by way of the pooler, if that is possible."""
-    # Nobody logs in as the owner: it says who it is at the start, to which PgBouncer is deaf.
-    if pooled_logins is None or role == "owner" or request.node.get_closest_marker("direct"):
+    """The logins as which the test uses its database, by way of the pooler when there is one."""
+    if pooled_logins is None:
         return logins
     prepare_nothing(monkeypatch)
     return pooled_logins

@@ -16,21 +16,17 @@ import random
 import signal
 import statistics
 import sys
-import threading
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
 from dataclasses import dataclass
 
 import psycopg
 from clusters import Cluster, create_database, drill_folder, running_cluster
-from persistence import Persistent, asyncio_source, blocking_source
 from verdict import violations
-from workload import Ledger, Worker, set_quotas
+from workload import Ledger, at_work
 
-from runstore import NewChatRun, complete_run, connect, create_run, start_run
+from runstore import connect
 
 SHOWN = 20
 
@@ -102,42 +98,6 @@ def hurt(cluster: Cluster, seconds: float, every: float) -> list[Fault]:
     return faults
 
 
-def work(cluster: Cluster, ledger: Ledger, options: argparse.Namespace) -> list[Fault]:
-    """Let everybody work while the server is hurt, and return when all have finished."""
-    stop = threading.Event()
-    with ExitStack() as stack:
-        sources = [
-            stack.enter_context(open_source(cluster.dsn(), size=options.workers))
-            for open_source in (blocking_source, asyncio_source)
-        ]
-        followers = stack.enter_context(ThreadPoolExecutor(4 * options.workers))
-        persists = [Persistent(source, ledger.tally) for source in sources]
-        set_quotas(persists[0])
-        crowd = NewChatRun(name="crowd")
-        ledger.begin(crowd.id)
-        persists[0](lambda conn: create_run(conn, crowd))
-        persists[0](lambda conn: start_run(conn, crowd.id))
-        workers = [
-            Worker(f"worker {n}", persists[n % len(persists)], ledger, crowd.id, followers)
-            for n in range(options.workers)
-        ]
-        for worker in workers[: len(sources)]:
-            worker.follow(crowd.id)
-        with ThreadPoolExecutor(options.workers) as threads:
-            working = [threads.submit(worker.work, stop) for worker in workers]
-            try:
-                faults = hurt(cluster, options.minutes * 60, options.every)
-            finally:
-                stop.set()
-            for each in working:
-                each.result()
-        persists[0](lambda conn: complete_run(conn, crowd.id), becomes="completed")
-        ledger.keep(crowd.id, crowd.id, status="completed")
-        for _, tail in ledger.tails:
-            tail.result()
-    return faults
-
-
 def summarize(ledger: Ledger, faults: list[Fault], version: str) -> None:
     """Print what was done and what it met."""
     by_name: dict[str, list[float]] = defaultdict(list)
@@ -175,7 +135,8 @@ def main() -> int:
     ledger = Ledger()
     with drill_folder() as folder, running_cluster(folder / "cluster") as cluster:
         create_database(cluster)
-        faults = work(cluster, ledger, options)
+        with at_work(cluster.dsn(), ledger, options.workers):
+            faults = hurt(cluster, options.minutes * 60, options.every)
         with connect(cluster.dsn()) as conn:
             found = violations(conn, ledger)
             version = str(conn.info.parameter_status("server_version"))

@@ -38,7 +38,18 @@ def violations(conn: Conn, ledger: Ledger) -> list[str]:
     for run_id, tail in ledger.tails:
         if tail.result() != logs[run_id]:
             found.append(f"run {run_id}: a tail did not read the log")
-    return [*found, *_of_usage(conn, ledger)]
+    return [*found, *miscounts(conn), *_of_usage(conn, ledger)]
+
+
+def miscounts(conn: Conn) -> Iterator[str]:
+    """Give the counters that disagree with what was logged and what is held."""
+    cursor = None
+    while True:
+        page = verify_usage(conn, cursor=cursor)
+        yield from (f"a counter disagrees with the log: {audit}" for audit in page.items)
+        cursor = page.next_cursor
+        if cursor is None:
+            return
 
 
 def _of_rows(tree: RunTree, kept: dict[Any, dict[str, Any]]) -> Iterator[str]:
@@ -94,13 +105,6 @@ def _of_log(
 
 
 def _of_usage(conn: Conn, ledger: Ledger) -> Iterator[str]:
-    cursor = None
-    while True:
-        page = verify_usage(conn, cursor=cursor)
-        yield from (f"a counter disagrees with the log: {audit}" for audit in page.items)
-        cursor = page.next_cursor
-        if cursor is None:
-            break
     used = Counter[str]()
     for id, (subject, amounts) in ledger.settled.items():
         used[subject] += amounts["tokens"]

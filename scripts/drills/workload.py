@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import random
 import threading
+from collections.abc import Generator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID, uuid4
 
-from persistence import Persistent, Tally
+from persistence import Persistent, Tally, asyncio_source, blocking_source
 
 from runstore import (
     InvocationOutcome,
@@ -242,3 +244,39 @@ class Worker:
         first = self._appended.get(run_id, 0)
         self._appended[run_id] = first + count
         return range(first, first + count)
+
+
+@contextmanager
+def at_work(dsn: str, ledger: Ledger, workers: int) -> Generator[None]:
+    """Let workers and tails work during a block, and finish what they began after it."""
+    stop = threading.Event()
+    with ExitStack() as stack:
+        persists = [
+            Persistent(stack.enter_context(open_source(dsn, size=workers)), ledger.tally)
+            for open_source in (blocking_source, asyncio_source)
+        ]
+        followers = stack.enter_context(ThreadPoolExecutor(4 * workers))
+        set_quotas(persists[0])
+        crowd = NewChatRun(name="crowd")
+        ledger.begin(crowd.id)
+        persists[0](lambda conn: create_run(conn, crowd))
+        persists[0](lambda conn: start_run(conn, crowd.id), becomes="running")
+        crew = [
+            Worker(f"worker {n}", persists[n % len(persists)], ledger, crowd.id, followers)
+            for n in range(workers)
+        ]
+        # One on each kind of connection.
+        for worker in crew[: len(persists)]:
+            worker.follow(crowd.id)
+        with ThreadPoolExecutor(workers) as threads:
+            working = [threads.submit(worker.work, stop) for worker in crew]
+            try:
+                yield
+            finally:
+                stop.set()
+            for each in working:
+                each.result()
+        persists[0](lambda conn: complete_run(conn, crowd.id), becomes="completed")
+        ledger.keep(crowd.id, crowd.id, status="completed")
+        for _, tail in ledger.tails:
+            tail.result()

@@ -37,3 +37,11 @@ def test_a_synchronous_standby_that_is_promoted_has_all_that_was_acknowledged() 
         acknowledged, lost, doubled = map(int, row.split()[-3:])
         assert acknowledged > 0
         assert (lost, doubled) == (0, 0)
+
+
+@pytest.mark.slow
+def test_what_is_restored_is_whole() -> None:
+    said = drill("restore.py", "--seconds", "0.5")
+
+    assert "recovery up to the moment before" in said
+    assert said.endswith("both copies are whole\n")
