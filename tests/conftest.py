@@ -124,11 +124,17 @@ def database(entrance: Logins, role: Role, migrated_dbname: str) -> str:
 
 @pytest.fixture
 def other_database(
-    server: Server, template: tuple[str, Logins], logins: Logins, role: Role
+    server: Server, template: tuple[str, Logins], entrance: Logins, role: Role
 ) -> Iterator[str]:
     """The DSN of one more migrated database, for tests that move things between two."""
     with new_database(server, template[0]) as name:
-        yield logins.dsn(role, name)
+        yield entrance.dsn(role, name)
+
+
+@pytest.fixture
+def direct_database(logins: Logins, role: Role, migrated_dbname: str) -> str:
+    """The DSN of the same database as `database`, for who needs a session of the server."""
+    return logins.dsn(role, migrated_dbname)
 
 
 @pytest.fixture(scope="session")

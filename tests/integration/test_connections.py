@@ -98,6 +98,7 @@ def test_a_pooler_between_is_told_of(connection_kind: Kind, shared_database: str
         assert session.conn.prepare_threshold == 1
 
 
+@pytest.mark.direct(reason="it counts what its own session has prepared")
 def test_behind_a_pooler_nothing_is_prepared(connection_kind: Kind, database: str) -> None:
     prepared = "SELECT count(*) FROM pg_prepared_statements"
     with opened(connection_kind, database) as session:
@@ -209,6 +210,7 @@ def end(observer: psycopg.Connection[Any], pid: int) -> None:
     assert observer.execute("SELECT pg_terminate_backend(%s, 10000)", (pid,)).fetchone() == (True,)
 
 
+@pytest.mark.direct(reason="it ends its own session by its number")
 def test_a_connection_that_died_while_it_was_idle_is_replaced(
     connection_kind: Kind, database: str, connect: Connect
 ) -> None:
@@ -222,6 +224,7 @@ def test_a_connection_that_died_while_it_was_idle_is_replaced(
             assert session(create_feature_run, data).id == data.id
 
 
+@pytest.mark.direct(reason="it ends its own session by its number")
 def test_without_a_check_the_caller_meets_the_dead_connection(
     connection_kind: Kind, database: str, connect: Connect
 ) -> None:

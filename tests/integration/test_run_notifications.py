@@ -156,12 +156,12 @@ def test_a_notifier_survives_its_connection(opened: Streams, database: str, conn
 @EVERY_SOURCE
 @pytest.mark.parametrize("listening", CONNECTIONS, ids=str)
 def test_a_notified_tail_wakes_at_once(
-    opened: Streams, listening: Source, database: str, conn: Conn
+    opened: Streams, listening: Source, database: str, direct_database: str, conn: Conn
 ) -> None:
     run_ids = [create_run(conn, NewChatRun()).id for _ in range(3)]
     with (
         streams(listening, database) as other,
-        other.enter(listen_run_events(database)) as listener,
+        other.enter(listen_run_events(direct_database)) as listener,
         other.enter(notify_run_events(database)) as notifier,
         streams(Source(listening.kind, pooled=True), database, max_size=4) as pool,
     ):
@@ -218,11 +218,11 @@ def test_what_is_told_while_a_tail_reads_wakes_it(
 
 @EITHER_KIND
 def test_a_listener_that_lost_its_connection_listens_again_and_wakes_everybody(
-    opened: Streams, source: Source, database: str, conn: Conn
+    opened: Streams, source: Source, database: str, direct_database: str, conn: Conn
 ) -> None:
     run_id = create_run(conn, NewChatRun()).id
     with (
-        opened.enter(listen_run_events(database)) as listener,
+        opened.enter(listen_run_events(direct_database)) as listener,
         streams(Source(source.kind, pooled=True), database) as pool,
     ):
         wait_until(lambda: listener.connected)

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import os
 import random
 import sys
 
-import psycopg
-
-from runstore import NewReservation, QuotaExceeded, release_usage, reserve_usage, settle_usage
+from runstore import (
+    NewReservation,
+    QuotaExceeded,
+    connect,
+    release_usage,
+    reserve_usage,
+    settle_usage,
+)
 
 
 def main() -> None:
     dsn, subject, seed = sys.argv[1:]
     choose = random.Random(seed)
-    with psycopg.connect(dsn, autocommit=True) as conn:
+    with connect(dsn, pooler="RUNSTORE_TEST_POOLER" in os.environ) as conn:
         while True:
             amounts = {"tokens": choose.randint(1, 9), "runs": 1}
             data = NewReservation(subject_id=subject, amounts=amounts)

@@ -57,13 +57,13 @@ def write(dsn: str, run_id: UUID, writer: int) -> None:
 
 @pytest.mark.parametrize("notified", [False, True], ids=["polling", "notified"])
 def test_tails_among_sixteen_writers_see_exactly_the_log(
-    database: str, connect: Connect, *, notified: bool
+    database: str, direct_database: str, connect: Connect, *, notified: bool
 ) -> None:
     conn = connect()
     run_id = create_run(conn, NewChatRun()).id
     choose = random.Random(1)
     with ExitStack() as stack:
-        listener = stack.enter_context(listen_run_events(database)) if notified else None
+        listener = stack.enter_context(listen_run_events(direct_database)) if notified else None
         notifier = stack.enter_context(notify_run_events(database))
         opened = [stack.enter_context(streams(source, database)) for source in SOURCES]
         followers: list[tuple[int, Follower]] = []
