@@ -112,9 +112,9 @@ def _wait_until_it_answers(pooler: Server, log: Path) -> None:
 
 def prepare_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let connections be opened with what `pooler=True` says, unless the test says otherwise."""
-    for connect in (psycopg.Connection.connect, psycopg.AsyncConnection.connect):
-        function: Any = connect.__func__  # type: ignore[attr-defined]
-        monkeypatch.setitem(function.__kwdefaults__, "prepare_threshold", None)
+    connects: tuple[Any, ...] = (psycopg.Connection.connect, psycopg.AsyncConnection.connect)
+    for connect in connects:
+        monkeypatch.setitem(connect.__func__.__kwdefaults__, "prepare_threshold", None)
     for opens in (
         runstore.connect,
         runstore.connect_async,
