@@ -93,6 +93,7 @@ def test_only_the_statement_that_notifies_does() -> None:
     assert not re.search("INSERT|UPDATE|DELETE", sql.text)
 
 
+@pytest.mark.direct(reason="it listens on its connection")
 def test_a_payload_holds_ids_as_many_as_it_can(conn: Conn, connect: Connect) -> None:
     listening = connect()
     listening.execute("LISTEN runstore_run_events")
@@ -106,6 +107,7 @@ def test_a_payload_holds_ids_as_many_as_it_can(conn: Conn, connect: Connect) -> 
 
 
 @EITHER_KIND
+@pytest.mark.direct(reason="it listens on its connection")
 def test_marks_are_gathered_into_few_statements(opened: Streams, database: str, conn: Conn) -> None:
     conn.execute("LISTEN runstore_run_events")
     run_ids = [new_run_id() for _ in range(10)]
@@ -133,6 +135,7 @@ def test_a_mark_outside_the_block_is_counted_as_dropped(database: str) -> None:
 
 
 @EITHER_KIND
+@pytest.mark.direct(reason="it ends a session by what it did last")
 def test_a_notifier_survives_its_connection(opened: Streams, database: str, conn: Conn) -> None:
     run_id = new_run_id()
     with opened.enter(notify_run_events(database, interval=0.001)) as notifier:
@@ -239,6 +242,7 @@ def test_a_listener_that_lost_its_connection_listens_again_and_wakes_everybody(
 
 
 @EITHER_KIND
+@pytest.mark.direct(reason="it listens on its connection")
 def test_without_its_listener_a_tail_ends_by_polling(
     opened: Streams, source: Source, database: str, conn: Conn
 ) -> None:

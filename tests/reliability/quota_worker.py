@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-import os
 import random
 import sys
 
-from runstore import (
-    NewReservation,
-    QuotaExceeded,
-    connect,
-    release_usage,
-    reserve_usage,
-    settle_usage,
-)
+import psycopg
+
+from runstore import NewReservation, QuotaExceeded, release_usage, reserve_usage, settle_usage
 
 
 def main() -> None:
     dsn, subject, seed = sys.argv[1:]
     choose = random.Random(seed)
-    with connect(dsn, pooler="RUNSTORE_TEST_POOLER" in os.environ) as conn:
+    with psycopg.connect(dsn, autocommit=True) as conn:
         while True:
             amounts = {"tokens": choose.randint(1, 9), "runs": 1}
             data = NewReservation(subject_id=subject, amounts=amounts)

@@ -107,6 +107,7 @@ def kill(conn: Conn, application_name: str) -> int:
 
 
 @POOL
+@pytest.mark.direct(reason="it ends sessions by their application's name")
 def test_a_tail_whose_connections_are_killed_sees_exactly_the_log(
     source: Source, database: str, connect: Connect
 ) -> None:
@@ -130,6 +131,7 @@ def test_a_tail_whose_connections_are_killed_sees_exactly_the_log(
 
 
 @POOL
+@pytest.mark.direct(reason="it ends sessions by their application's name")
 def test_a_tail_gives_up_when_an_outage_lasts(
     source: Source, database: str, server: Server, connect: Connect
 ) -> None:
