@@ -25,6 +25,7 @@ from runstore import (
     heartbeat_run,
     reserve_usage,
 )
+from runstore.cli._statuses import Status
 from runstore.embedded import Server
 
 Conn = psycopg.Connection[Any]
@@ -128,3 +129,8 @@ def test_an_error_of_the_driver_is_called_so(state: str, name: str) -> None:
         assert psycopg.errors.lookup(state).__name__ == name
     else:
         assert hasattr(psycopg, name) or hasattr(psycopg_pool, name)
+
+
+def test_every_exit_status_is_explained() -> None:
+    explained = re.findall(r"^\| (\d+) \| ", TEXT, re.MULTILINE)
+    assert explained == [str(status.value) for status in Status if status]
