@@ -48,9 +48,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def is_pooled(item: pytest.Item) -> bool:
     """Say whether a test reaches its database through the pooler."""
-    # Nobody logs in as the owner: it says who it is at the start, which PgBouncer refuses.
-    elsewhere = item.get_closest_marker("direct") or item.get_closest_marker("owner")
-    return isinstance(item, pytest.Function) and not elsewhere and "entrance" in item.fixturenames
+    direct = item.get_closest_marker("direct")
+    return isinstance(item, pytest.Function) and not direct and "entrance" in item.fixturenames
 
 
 @pytest.fixture(scope="session")

@@ -42,7 +42,7 @@ class Logins:
 
     def passwords(self) -> dict[str, str]:
         """Return the password of each login."""
-        return {self.name(role): self.password for role in _LOGINS}
+        return {self.name(role): self.password for role in get_args(Role)}
 
     def dsn(self, role: Role, dbname: str) -> str:
         """Return the DSN with which a role uses a database."""
