@@ -4,6 +4,9 @@ The tests use a clone as an application does: their DSNs log in as members of `r
 which `scripts/roles.sql` has made. A test marked `owner` is the schema's owner instead: it changes
 definitions, or leaves rows behind that no writer could. `Logins.dsn` makes all of these DSNs, for
 every role; `Server.dsn` is the superuser's.
+
+With `RUNSTORE_TEST_POOLER` the tests reach their clones through a PgBouncer. Those that would not,
+or cannot (which are marked `direct`), are left out then.
 """
 
 from __future__ import annotations
@@ -11,6 +14,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
@@ -24,12 +28,28 @@ from connections import Caller, Connect, Kind, caller
 from databases import new_database
 from deploys import MIGRATIONS, succeed
 from logins import Logins, Role, apply_roles, new_logins
+from poolers import POOLER, pgbouncer, prepare_nothing
 from runstore import embedded
 from runstore.embedded import Server
 
 
 def pytest_report_header() -> str:
-    return f"PostgreSQL: {os.environ.get('RUNSTORE_TEST_DSN') or embedded.find_binaries()}"
+    server = os.environ.get("RUNSTORE_TEST_DSN") or embedded.find_binaries()
+    return f"PostgreSQL: {server}{', through PgBouncer' if POOLER else ''}"
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if not POOLER:
+        return
+    left_out = [item for item in items if not is_pooled(item)]
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = filter(is_pooled, items)
+
+
+def is_pooled(item: pytest.Item) -> bool:
+    """Say whether a test reaches its database through the pooler."""
+    direct = item.get_closest_marker("direct")
+    return isinstance(item, pytest.Function) and not direct and "entrance" in item.fixturenames
 
 
 @pytest.fixture(scope="session")
@@ -53,6 +73,28 @@ def logins(template: tuple[str, Logins]) -> Logins:
     return template[1]
 
 
+@pytest.fixture(scope="session")
+def pooled_logins(logins: Logins) -> Iterator[Logins | None]:
+    """This run's logins by way of its pooler, or None when it has none."""
+    if not POOLER:
+        yield None
+        return
+    passwords = {logins.server.user: logins.server.password, **logins.passwords()}
+    with pgbouncer(logins.server, passwords) as pooler:
+        yield replace(logins, server=pooler)
+
+
+@pytest.fixture
+def entrance(
+    logins: Logins, pooled_logins: Logins | None, monkeypatch: pytest.MonkeyPatch
+) -> Logins:
+    """The logins as which the test uses its database, by way of the pooler when there is one."""
+    if pooled_logins is None:
+        return logins
+    prepare_nothing(monkeypatch)
+    return pooled_logins
+
+
 @pytest.fixture
 def empty_dbname(server: Server) -> Iterator[str]:
     """The name of a new database without our schema."""
@@ -74,18 +116,24 @@ def role(request: pytest.FixtureRequest) -> Role:
 
 
 @pytest.fixture
-def database(logins: Logins, role: Role, migrated_dbname: str) -> str:
+def database(entrance: Logins, role: Role, migrated_dbname: str) -> str:
     """The DSN of a new migrated database, for tests that commit or race."""
-    return logins.dsn(role, migrated_dbname)
+    return entrance.dsn(role, migrated_dbname)
 
 
 @pytest.fixture
 def other_database(
-    server: Server, template: tuple[str, Logins], logins: Logins, role: Role
+    server: Server, template: tuple[str, Logins], entrance: Logins, role: Role
 ) -> Iterator[str]:
     """The DSN of one more migrated database, for tests that move things between two."""
     with new_database(server, template[0]) as name:
-        yield logins.dsn(role, name)
+        yield entrance.dsn(role, name)
+
+
+@pytest.fixture
+def direct_database(logins: Logins, role: Role, migrated_dbname: str) -> str:
+    """The DSN of the same database as `database`, for who needs a session of the server."""
+    return logins.dsn(role, migrated_dbname)
 
 
 @pytest.fixture(scope="session")
@@ -99,7 +147,7 @@ def shared_dbname(server: Server, template: tuple[str, Logins]) -> Iterator[str]
 
 @pytest.fixture(scope="session")
 def shared_database(logins: Logins, shared_dbname: str) -> str:
-    """The writer's DSN of the migrated database in which every test rolls back."""
+    """The writer's direct DSN of the database in which every test rolls back."""
     return logins.dsn("writer", shared_dbname)
 
 
@@ -126,9 +174,11 @@ def connection_kind(request: pytest.FixtureRequest) -> Kind:
 
 
 @pytest.fixture
-def call(connection_kind: Kind, logins: Logins, role: Role, shared_dbname: str) -> Iterator[Caller]:
+def call(
+    connection_kind: Kind, entrance: Logins, role: Role, shared_dbname: str
+) -> Iterator[Caller]:
     """Calls functions in one transaction that is rolled back."""
-    with caller(connection_kind, logins.dsn(role, shared_dbname), rolled_back=True) as call:
+    with caller(connection_kind, entrance.dsn(role, shared_dbname), rolled_back=True) as call:
         yield call
 
 

@@ -40,6 +40,10 @@ class Logins:
     def name(self, role: Role) -> str:
         return f"runstore_test_{os.getpid()}_{role}"
 
+    def passwords(self) -> dict[str, str]:
+        """Return the password of each login."""
+        return {self.name(role): self.password for role in get_args(Role)}
+
     def dsn(self, role: Role, dbname: str) -> str:
         """Return the DSN with which a role uses a database."""
         return self._server(role).dsn(dbname)

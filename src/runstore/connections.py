@@ -108,6 +108,8 @@ def open_pool(
       one has something to read, which the machine itself knows: it costs no round trip.
     - `max_idle=300` and `max_lifetime=3600` seconds, so that the pool follows a failover and a
       server's memory does not grow with old sessions.
+    - `reconnect_timeout=5` seconds, after which a pool that cannot connect begins anew. It pauses
+      twice as long after each attempt; psycopg's own 300 may add as much again to an outage.
     - `timeout=30` seconds to wait for a free connection, then `psycopg_pool.PoolTimeout`.
 
     `pool_settings` are parameters of `psycopg_pool.ConnectionPool`, each of which overrides
@@ -153,6 +155,7 @@ def _pool_settings(
         "check": check,
         "max_idle": 300,
         "max_lifetime": 3600,
+        "reconnect_timeout": 5,
         "timeout": 30,
     }
     return {**ours, **(overrides or {})}

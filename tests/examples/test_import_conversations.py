@@ -401,6 +401,7 @@ COUNTS = "2 runs, 16 events, 4 invocations, 8 steps, 5 tool calls"
 EQUAL = "The replay of every run equals the file, message for message: 12 messages"
 
 
+@pytest.mark.direct(reason="the program opens a connection that prepares")
 def test_a_file_is_imported_once(file: Path, database: str, connect: Connect) -> None:
     first = import_file(file, "--database", database)
     second = import_file(file, DATABASE_URL=database)

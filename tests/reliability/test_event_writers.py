@@ -32,6 +32,7 @@ def write(writer: Writer, start: int, count: int) -> None:
 
 
 @POOL
+@pytest.mark.direct(reason="it ends sessions by their application's name")
 def test_a_writer_whose_connections_are_killed_writes_every_event_once(
     source: Source, database: str, connect: Connect
 ) -> None:

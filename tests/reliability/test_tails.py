@@ -57,13 +57,13 @@ def write(dsn: str, run_id: UUID, writer: int) -> None:
 
 @pytest.mark.parametrize("notified", [False, True], ids=["polling", "notified"])
 def test_tails_among_sixteen_writers_see_exactly_the_log(
-    database: str, connect: Connect, *, notified: bool
+    database: str, direct_database: str, connect: Connect, *, notified: bool
 ) -> None:
     conn = connect()
     run_id = create_run(conn, NewChatRun()).id
     choose = random.Random(1)
     with ExitStack() as stack:
-        listener = stack.enter_context(listen_run_events(database)) if notified else None
+        listener = stack.enter_context(listen_run_events(direct_database)) if notified else None
         notifier = stack.enter_context(notify_run_events(database))
         opened = [stack.enter_context(streams(source, database)) for source in SOURCES]
         followers: list[tuple[int, Follower]] = []
@@ -107,6 +107,7 @@ def kill(conn: Conn, application_name: str) -> int:
 
 
 @POOL
+@pytest.mark.direct(reason="it ends sessions by their application's name")
 def test_a_tail_whose_connections_are_killed_sees_exactly_the_log(
     source: Source, database: str, connect: Connect
 ) -> None:
@@ -130,6 +131,7 @@ def test_a_tail_whose_connections_are_killed_sees_exactly_the_log(
 
 
 @POOL
+@pytest.mark.direct(reason="it ends sessions by their application's name")
 def test_a_tail_gives_up_when_an_outage_lasts(
     source: Source, database: str, server: Server, connect: Connect
 ) -> None:

@@ -13,14 +13,14 @@ from runstore import (
     NewFeatureRun,
     create_feature_run,
     new_child_id,
-    new_run_id,
 )
 from runstore.cli import _failures, main
 from runstore.cli._statuses import MEANINGS, Status
 from runstore.embedded import Server
 
-RUN = str(new_run_id())
-CHILD = str(new_child_id(new_run_id()))
+# The same in each of several processes, which must find the same tests.
+RUN = "0199e4f0-0000-7000-8000-000000000000"
+CHILD = "0199e4f0-0000-7000-8000-00000000c001"
 
 # Every command that reads or writes the tables, with arguments that are well formed.
 COMMANDS: list[list[str]] = [
