@@ -6,11 +6,15 @@ import os
 import signal
 import threading
 from collections.abc import Iterator
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 from typing import Any, LiteralString
+from uuid import UUID
 
 import psycopg
 import pytest
 from psycopg import Notify
+from pydantic import JsonValue, TypeAdapter
 
 from connections import Connect, Kind, wait_until_blocked
 from creates import CREATES
@@ -25,8 +29,12 @@ from runstore import (
     new_run_id,
     update_feature_run_phase,
 )
+from runstore._query import Query
+from runstore.queries import Sql, Statement, query
 from sessions import Session, open_session
 
+NUMBER = Decimal("-12345678901234567890.0123456789")
+TINY = Decimal("1e-20")
 OURS = "SELECT count(*) FROM pg_prepared_statements WHERE name LIKE 'runstore%%'"
 
 
@@ -56,6 +64,93 @@ def test_a_model_holds_what_its_columns_type_says(session: Session) -> None:
             if create.table == "runs":
                 session(complete_feature_run, data.id)
                 session.execute("DELETE FROM runstore.runs")
+
+
+# What columns of each type may hold at its edges, as SQL says it and as a model does.
+VALUES: dict[str, tuple[Any, list[tuple[LiteralString, Any]]]] = {
+    "uuid": (
+        UUID,
+        [
+            ("'00000000-0000-0000-0000-000000000000'", UUID(int=0)),
+            ("'ffffffff-ffff-ffff-ffff-ffffffffffff'", UUID(int=(1 << 128) - 1)),
+        ],
+    ),
+    "text": (str, [("''", ""), ("E'Zo\\u00eb \\U0001F98A\\n\\x01'", "Zoë 🦊\n\x01")]),
+    "jsonb": (
+        JsonValue,
+        [
+            ("'null'", None),
+            ("'{}'", {}),
+            ("""'[true, 0, -1, 1.5, "ä", {"": []}]'""", [True, 0, -1, 1.5, "ä", {"": []}]),
+            ("'18446744073709551615'", (1 << 64) - 1),
+        ],
+    ),
+    "integer": (int, [("-2147483648", -(1 << 31)), ("2147483647", (1 << 31) - 1)]),
+    "bigint": (int, [("-9223372036854775808", -(1 << 63)), ("9223372036854775807", (1 << 63) - 1)]),
+    "smallint": (int, [("-32768", -(1 << 15)), ("32767", (1 << 15) - 1)]),
+    "boolean": (bool, [("true", True), ("false", False)]),
+    "numeric": (
+        Decimal,
+        [("0", Decimal(0)), ("-12345678901234567890.0123456789", NUMBER), ("1e-20", TINY)],
+    ),
+    "timestamp with time zone": (
+        datetime,
+        [
+            ("'0001-01-02 00:00:00+00'", datetime(1, 1, 2, tzinfo=UTC)),
+            (
+                "'9999-12-30 23:59:59.999999+00'",
+                datetime(9999, 12, 30, 23, 59, 59, 999999, tzinfo=UTC),
+            ),
+        ],
+    ),
+    "uuid[]": (list[UUID], [("'{}'", []), ("ARRAY[gen_random_uuid()]", None)]),
+    "text[]": (list[str], [("'{}'", []), ("""'{"",a,"b,{c}"}'""", ["", "a", "b,{c}"])]),
+    "bigint[]": (list[int], [("'{-1,9223372036854775807}'", [-1, (1 << 63) - 1])]),
+    "timestamp with time zone[]": (
+        list[datetime],
+        [("""'{"2024-02-29 12:00:00+00"}'""", [datetime(2024, 2, 29, 12, tzinfo=UTC)])],
+    ),
+    "date": (date, [("'2024-02-29'", date(2024, 2, 29))]),
+    "interval": (timedelta, [("'36:00:00.000001'", timedelta(hours=36, microseconds=1))]),
+}
+
+TYPES = """
+SELECT DISTINCT
+    format_type(pg_attribute.atttypid, NULL)
+FROM pg_attribute
+INNER JOIN pg_class ON pg_attribute.attrelid = pg_class.oid
+WHERE pg_class.relnamespace = 'runstore'::regnamespace
+    AND pg_class.relkind IN ('r', 'p', 'v')
+    AND pg_attribute.attnum > 0
+    AND NOT pg_attribute.attisdropped
+"""
+
+
+def test_every_type_of_a_column_is_read_as_what_its_model_says(session: Session) -> None:
+    found = {type for (type,) in session.execute(TYPES)}
+    assert found <= VALUES.keys()
+
+    for type, (annotation, values) in VALUES.items():
+        adapter: TypeAdapter[Any] = TypeAdapter(annotation, config={"strict": True})
+        for literal, value in [*values, ("NULL", None)]:
+            read = probe(f"SELECT ({literal})::{type} AS value")
+            # As it is, prepared, by its name; and by a cursor.
+            rows = [session(read) for _ in range(3)]
+            with session.block(session.conn.transaction()):
+                rows.append(session(read))
+            for row in rows:
+                if literal != "NULL":
+                    assert adapter.validate_python(row) == row
+                assert value is None or (row == value and row.__class__ is value.__class__)
+            assert literal != "NULL" or rows == [None] * 4
+
+
+def probe(text: Any) -> Query[[], Any]:
+    @query
+    def probe() -> Statement[Any]:
+        return Statement(Sql("probe", "one", text), {}, lambda rows: rows[0][0])
+
+    return probe
 
 
 def test_a_statement_is_prepared_at_its_second_use(session: Session) -> None:
