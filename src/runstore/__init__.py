@@ -120,6 +120,7 @@ from .reports import (
     revise_report,
     update_report,
 )
+from .retries import Retry, is_retryable, run_transaction
 from .run_events import (
     EventPage,
     LogAudit,
@@ -281,6 +282,7 @@ __all__ = [
     "ReportVersion",
     "Reservation",
     "RestoredRun",
+    "Retry",
     "Run",
     "RunEvent",
     "RunHead",
@@ -366,6 +368,7 @@ __all__ = [
     "heartbeat_run",
     "hold_run",
     "import_run_events",
+    "is_retryable",
     "iter_run_events",
     "iter_run_export",
     "list_abandoned_tool_calls",
@@ -418,6 +421,7 @@ __all__ = [
     "revert_branch_section",
     "revise_report",
     "run_of",
+    "run_transaction",
     "set_payload_rules",
     "set_price",
     "set_quota",
