@@ -23,13 +23,14 @@ def contents(call: Caller) -> Contents:
         " WHERE table_schema = 'runstore' ORDER BY table_name"
     )
     assert tables
-    return {name: _rows(call, name) for (name,) in tables}
-
-
-def _rows(call: Caller, table: str) -> list[dict[str, Any]]:
-    # The name is the catalogue's own.
-    query: Any = f"SELECT to_jsonb(t) FROM runstore.{table} AS t ORDER BY to_jsonb(t)"
-    return [row for (row,) in call.execute(query)]
+    rows: Contents = {name: [] for (name,) in tables}
+    # One statement, and so one snapshot. The names are the catalogue's own.
+    query: Any = " UNION ALL ".join(
+        f"SELECT '{name}', to_jsonb(t) FROM runstore.{name} AS t" for name in rows
+    )
+    for name, row in call.execute(f"{query} ORDER BY 1, 2"):
+        rows[name].append(row)
+    return rows
 
 
 def changes(before: Contents, after: Contents) -> dict[str, list[dict[str, Any]]]:
