@@ -25,10 +25,9 @@ def contents(call: Caller) -> Contents:
     assert tables
     rows: Contents = {name: [] for (name,) in tables}
     # One statement, and so one snapshot. The names are the catalogue's own.
-    query: Any = " UNION ALL ".join(
-        f"SELECT '{name}', to_jsonb(t) FROM runstore.{name} AS t" for name in rows
-    )
-    for name, row in call.execute(f"{query} ORDER BY 1, 2"):
+    parts = [f"SELECT '{name}', to_jsonb(t) FROM runstore.{name} AS t" for name in rows]
+    query: Any = f"{' UNION ALL '.join(parts)} ORDER BY 1, 2"
+    for name, row in call.execute(query):
         rows[name].append(row)
     return rows
 

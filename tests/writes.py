@@ -19,7 +19,7 @@ from uuid import UUID, uuid4
 
 import runstore
 from connections import Caller
-from creates import CREATES
+from creates import CREATES, Create
 from factories import (
     create_call,
     create_cta,
@@ -74,6 +74,11 @@ class Write:
 
 def given(*args: Any, **kwargs: Any) -> Arguments:
     return args, kwargs
+
+
+def creation(create: Create) -> Write:
+    name = create.function.bind.__name__
+    return Write(name, lambda call: given(create.least(call)))
 
 
 def chat(call: Caller) -> UUID:
@@ -194,10 +199,7 @@ def branch_of_draft(call: Caller) -> Arguments:
 
 
 WRITES = [
-    *(
-        Write(create.function.bind.__name__, lambda call, create=create: given(create.least(call)))
-        for create in CREATES
-    ),
+    *map(creation, CREATES),
     Write("create_run", lambda _: given(NewChatRun(idempotency_key="key"))),
     Write("fork_run", lambda call: given(create_run(call).id, 1, NewRunFork())),
     Write(
