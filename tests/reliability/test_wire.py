@@ -53,7 +53,7 @@ CASES = [
     Case("settle_usage", in_block=True),
 ]
 # These wait for nobody else, so that all their calls may be frozen at once.
-FREEZING = [CASES[0], CASES[2], CASES[4]]
+FREEZING = [CASES[0], *CASES[2:5]]
 EACH = pytest.mark.parametrize("case", CASES, ids=str)
 
 
@@ -160,7 +160,8 @@ class Frozen:
     @property
     def is_frozen(self) -> bool:
         judge = self.proxy.judge
-        return isinstance(judge, At) and len(judge.seen) >= self.number > 0
+        assert isinstance(judge, At)
+        return judge.action == "freeze" and len(judge.seen) >= self.number
 
     def freeze(self) -> None:
         self.proxy.judge = At(self.number, "freeze")
