@@ -51,7 +51,7 @@ EVENTS = [
     NewRunEvent(type="token", payload={"text": "Hel"}),
     NewRunEvent(type="token", payload={"text": "lo"}),
 ]
-OVERDUE = datetime(2020, 1, 1, tzinfo=UTC)
+LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True)
@@ -145,8 +145,8 @@ def open_calls(call: Caller) -> Arguments:
 
 
 def overdue_questions(call: Caller) -> Arguments:
-    create_cta(call, create_run(call).id, expires_at=OVERDUE)
-    create_cta(call, create_run(call).id, expires_at=OVERDUE)
+    create_cta(call, create_run(call).id, expires_at=LONG_AGO)
+    create_cta(call, create_run(call).id, expires_at=LONG_AGO)
     return given()
 
 
@@ -196,6 +196,12 @@ def reported(call: Caller) -> Arguments:
 def branch_of_draft(call: Caller) -> Arguments:
     report_id = create_draft(call, "a")
     return given(new_branch(create_fork(call, report_id), report_id))
+
+
+def a_price() -> NewPrice:
+    return NewPrice(
+        provider="p", model="m", meter="tokens", valid_from=LONG_AGO, price=Decimal("3.5")
+    )
 
 
 WRITES = [
@@ -284,12 +290,7 @@ WRITES = [
     Write("release_usage", lambda call: given(hold(call))),
     Write("expire_reservations", overdue_hold, repeated="nothing"),
     Write("rebuild_usage_counters", wrong_counter, repeated="nothing"),
-    Write(
-        "set_price",
-        lambda _: given(
-            NewPrice(provider="p", model="m", meter="tokens", valid_from=OVERDUE, price=Decimal(3))
-        ),
-    ),
+    Write("set_price", lambda _: given(a_price())),
 ]
 
 
