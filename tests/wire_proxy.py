@@ -57,13 +57,15 @@ class At:
 
 
 class Losing:
-    """Judges that lines are cut before the answer to a statement, which has happened all the same.
+    """Judges that lines are cut before a statement, named by a part of its text, or its answer.
 
-    Each of the `losses` cuts one, and is then `lost`.
+    What lost its answer has happened all the same. Each of the `losses` cuts a line, and is then
+    `lost`.
     """
 
-    def __init__(self, statement: str) -> None:
+    def __init__(self, statement: str, *, what: Literal["request", "answer"] = "answer") -> None:
         self._statement = statement.encode()
+        self._what = what
         self._losing: set[int] = set()
         self.losses = 0
         self.lost = 0
@@ -76,6 +78,9 @@ class Losing:
                 return "cut"
         elif self.losses and self._statement in message.data:
             self.losses -= 1
+            if self._what == "request":
+                self.lost += 1
+                return "cut"
             self._losing.add(message.line)
         return "pass"
 

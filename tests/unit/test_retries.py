@@ -13,6 +13,7 @@ from runstore import (
     open_pool,
     run_transaction,
 )
+from runstore.retries import _pause_after  # pyright: ignore[reportPrivateUsage]
 
 UNDONE = "40001 40P01 55P03 25006 53200 53300 57P03 08001 08004"
 LOST = "08000 08003 08006 08007 08P01 57P01 57P02 57P05"
@@ -77,3 +78,10 @@ def test_less_than_one_attempt_is_refused() -> None:
     ):
         run_transaction(pool, lambda _: NewChatRun(), attempts=0)
     assert raised.value.path == "attempts"
+
+
+def test_pauses_are_random_and_end() -> None:
+    for attempt in range(1, 40):
+        pauses = {_pause_after(attempt) for _ in range(20)}
+        assert len(pauses) == 20
+        assert 0 <= min(pauses) <= max(pauses) <= min(2.0, 0.05 * 2 ** (attempt - 1))
