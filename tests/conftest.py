@@ -9,6 +9,8 @@ every role; `Server.dsn` is the superuser's.
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -30,6 +32,15 @@ from runstore.embedded import Server
 
 def pytest_report_header() -> str:
     return f"PostgreSQL: {os.environ.get('RUNSTORE_TEST_DSN') or embedded.find_binaries()}"
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """A folder that every account can reach, a server's too, which pytest's own is not."""
+    path = Path(tempfile.mkdtemp(prefix="runstore-test-", dir="/tmp"))
+    path.chmod(0o751)
+    yield path
+    shutil.rmtree(path)
 
 
 @pytest.fixture(scope="session")

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import inspect
 import os
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import nullcontext
 from typing import Any
 
@@ -67,9 +68,7 @@ async def call(
     args, kwargs = arguments
     async with pool.connection() as conn, transaction(conn) if in_block else nullcontext():
         given = function(conn, *args, **kwargs)
-        if isinstance(given, AsyncGenerator):
-            return [each async for each in given]
-        return await given
+        return await given if inspect.isawaitable(given) else [each async for each in given]
 
 
 async def cancelled_at(suspension: int, act: Act) -> bool:

@@ -17,7 +17,7 @@ import psycopg
 import pytest
 
 from conftest import apply_migrations
-from connections import Caller, Connect, Kind
+from connections import Connect, Kind
 from invariants import broken
 from runstore import (
     NewChatRun,
@@ -91,8 +91,8 @@ class Chat:
         yield append_run_events(conn, self.data.id, [event], append_id=self.append_id)
         return (yield complete_run(conn, self.data.id, output="Hello"))
 
-    def is_recorded_once(self, observer: Caller) -> bool:
-        log = [event.type for event in iter_run_events(observer.conn, self.data.id)]  # type: ignore[attr-defined]
+    def is_recorded_once(self, conn: psycopg.Connection[Any]) -> bool:
+        log = [event.type for event in iter_run_events(conn, self.data.id)]
         return log == ["run.started", "token", "run.completed"]
 
 
@@ -152,18 +152,18 @@ def test_a_failure_to_serialize_is_run_again(
 
 @pytest.mark.parametrize("what", ["request", "answer"])
 def test_a_transaction_whose_commit_is_lost_is_written_once(
-    connection_kind: Kind, database: str, what: Literal["request", "answer"]
+    connection_kind: Kind, database: str, connect: Connect, what: Literal["request", "answer"]
 ) -> None:
     judge = Losing("COMMIT", what=what)
     judge.losses = 1
     chat = Chat()
-    with open_session("blocking", database) as observer:
-        with wire_proxy(database, judge) as proxy:
-            state = run(connection_kind, proxy.dsn, chat.record)
-        assert (judge.lost, chat.attempts) == (1, 2)
-        assert (state.status, state.last_seq) == ("completed", 3)
-        assert state.updated_at == get_run(observer.conn, chat.data.id).updated_at
-        assert chat.is_recorded_once(observer)
+    with wire_proxy(database, judge) as proxy:
+        state = run(connection_kind, proxy.dsn, chat.record)
+    conn = connect()
+    assert (judge.lost, chat.attempts) == (1, 2)
+    assert (state.status, state.last_seq) == ("completed", 3)
+    assert state.updated_at == get_run(conn, chat.data.id).updated_at
+    assert chat.is_recorded_once(conn)
 
 
 def test_a_session_that_the_server_ends_is_replaced(
@@ -185,7 +185,7 @@ def test_a_connection_to_what_is_a_standby_by_now_is_replaced(
     connection_kind: Kind, database: str, connect: Connect
 ) -> None:
     chat, owner = Chat(), connect()
-    name = psycopg.conninfo.conninfo_to_dict(database)["dbname"]
+    name = owner.info.dbname
     read_only: Any = f"ALTER DATABASE {name} SET default_transaction_read_only = on"
     writable: Any = f"ALTER DATABASE {name} RESET default_transaction_read_only"
     owner.execute(read_only)
@@ -247,14 +247,11 @@ def test_after_so_many_attempts_the_error_is_raised(
     assert chat.attempts == attempts
 
 
-def test_a_crash_and_a_move_to_another_server_lose_and_double_nothing(tmp_path: Path) -> None:
+def test_a_crash_and_a_move_to_another_server_lose_and_double_nothing(folder: Path) -> None:
     """A backend is killed, on which the server restarts; then the server ends and another starts.
 
     The second one has the first one's data and another address, which the proxy stands for.
     """
-    tmp_path.chmod(0o755)
-    for folder in tmp_path.parents[:2]:
-        folder.chmod(0o755)
     ending = threading.Event()
     recorded: list[Chat] = []
 
@@ -274,7 +271,7 @@ def test_a_crash_and_a_move_to_another_server_lose_and_double_nothing(tmp_path: 
 
     with ExitStack() as stack:
         first = stack.enter_context(ExitStack())
-        server = first.enter_context(persistent_server(tmp_path / "data"))
+        server = first.enter_context(persistent_server(folder / "data"))
         apply_migrations(**connection_of(server))
         proxy = stack.enter_context(wire_proxy(server.dsn("postgres")))
         threads = stack.enter_context(ThreadPoolExecutor(3))
@@ -286,7 +283,7 @@ def test_a_crash_and_a_move_to_another_server_lose_and_double_nothing(tmp_path: 
                 os.kill(victim.info.backend_pid, signal.SIGKILL)
             wait_for_more()
             first.close()
-            other = stack.enter_context(persistent_server(tmp_path / "data"))
+            other = stack.enter_context(persistent_server(folder / "data"))
             proxy.server = other.dsn("postgres")
             wait_for_more()
         finally:
@@ -294,7 +291,7 @@ def test_a_crash_and_a_move_to_another_server_lose_and_double_nothing(tmp_path: 
         for each in working:
             each.result(timeout=30)
         with open_session("blocking", proxy.server) as observer:
-            assert all(chat.is_recorded_once(observer) for chat in recorded)
+            assert all(chat.is_recorded_once(observer.conn) for chat in recorded)
             assert len(recorded) == observer.execute("SELECT count(*) FROM runstore.runs")[0][0]
             assert broken(observer) == {}
     assert sum(chat.attempts for chat in recorded) > len(recorded)
