@@ -5,19 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from pytest_postgresql.executors import NoopExecutor
 
 from conftest import new_database
 from connections import Caller, Kind
+from logins import Logins
 from runstore.embedded import Server
 from sessions import Session, open_session
 
 
 @pytest.fixture(scope="module")
-def laboratory(server: Server, migrated: NoopExecutor) -> Iterator[str]:
-    """The DSN of a migrated database; who uses it empties it first."""
-    with new_database(server, migrated.template_dbname) as name:
-        yield server.dsn(name)
+def laboratory(server: Server, template: tuple[str, Logins]) -> Iterator[str]:
+    """The owner's DSN of a migrated database; who uses it empties it first."""
+    name, logins = template
+    with new_database(server, name) as dbname:
+        yield logins.dsn("owner", dbname)
 
 
 @pytest.fixture

@@ -16,8 +16,8 @@ from uuid import UUID, uuid4
 import psycopg
 import pytest
 
-from conftest import apply_migrations
 from connections import Connect, Kind
+from deploys import MIGRATIONS, succeed
 from invariants import broken
 from runstore import (
     NewChatRun,
@@ -44,14 +44,14 @@ Work = Callable[[Any], Generator[Any, Any, Any]]
 """What to do with a connection of either kind: it yields what it calls and gets the answers."""
 
 
-def run(kind: Kind, dsn: str, work: Work, *, attempts: int = 5, **settings: Any) -> Any:
+def run(kind: Kind, dsn: str, work: Work, *, attempts: int = 5) -> Any:
     """Run work in a transaction, on a pool of this kind that is opened for it."""
     if kind == "blocking":
-        with open_pool(dsn, min_size=0, **settings) as pool:
+        with open_pool(dsn, min_size=0) as pool:
             return run_transaction(pool, lambda conn: answered(work(conn)), attempts=attempts)
 
     async def run_async() -> Any:
-        async with await open_pool_async(dsn, min_size=0, **settings) as pool:
+        async with await open_pool_async(dsn, min_size=0) as pool:
             return await run_transaction(pool, lambda conn: awaited(work(conn)), attempts=attempts)
 
     return asyncio.run(run_async())
@@ -99,10 +99,7 @@ class Chat:
 def at_once(kind: Kind, dsn: str, *works: Work) -> None:
     """Run several works, each in a transaction and a thread of its own."""
     with ThreadPoolExecutor(len(works)) as threads:
-        running = [
-            threads.submit(run, kind, dsn, work, options="-c deadlock_timeout=20ms")
-            for work in works
-        ]
+        running = [threads.submit(run, kind, dsn, work) for work in works]
         for each in running:
             each.result(timeout=30)
 
@@ -182,21 +179,20 @@ def test_a_session_that_the_server_ends_is_replaced(
 
 
 def test_a_connection_to_what_is_a_standby_by_now_is_replaced(
-    connection_kind: Kind, database: str, connect: Connect
+    connection_kind: Kind, server: Server, migrated_dbname: str, database: str
 ) -> None:
-    chat, owner = Chat(), connect()
-    name = owner.info.dbname
-    read_only: Any = f"ALTER DATABASE {name} SET default_transaction_read_only = on"
-    writable: Any = f"ALTER DATABASE {name} RESET default_transaction_read_only"
-    owner.execute(read_only)
+    chat = Chat()
+    read_only: Any = f"ALTER DATABASE {migrated_dbname} SET default_transaction_read_only = on"
+    writable: Any = f"ALTER DATABASE {migrated_dbname} RESET default_transaction_read_only"
+    with psycopg.connect(server.dsn(server.maintenance_dbname), autocommit=True) as superuser:
+        superuser.execute(read_only)
 
-    def work(conn: Any) -> Generator[Any, Any, Any]:
-        # New sessions may write, this one never.
-        owner.execute("SET default_transaction_read_only = off")
-        owner.execute(writable)
-        return (yield from chat.record(conn))
+        def work(conn: Any) -> Generator[Any, Any, Any]:
+            # New sessions may write, this one never.
+            superuser.execute(writable)
+            return (yield from chat.record(conn))
 
-    assert run(connection_kind, database, work).last_seq == 3
+        assert run(connection_kind, database, work).last_seq == 3
     assert chat.attempts == 2
 
 
@@ -272,7 +268,7 @@ def test_a_crash_and_a_move_to_another_server_lose_and_double_nothing(folder: Pa
     with ExitStack() as stack:
         first = stack.enter_context(ExitStack())
         server = first.enter_context(persistent_server(folder / "data"))
-        apply_migrations(**connection_of(server))
+        succeed("apply", server.yoyo_url("postgres"), MIGRATIONS)
         proxy = stack.enter_context(wire_proxy(server.dsn("postgres")))
         threads = stack.enter_context(ThreadPoolExecutor(3))
         kinds: list[Kind] = ["blocking", "blocking", "asyncio"]
@@ -295,13 +291,3 @@ def test_a_crash_and_a_move_to_another_server_lose_and_double_nothing(folder: Pa
             assert len(recorded) == observer.execute("SELECT count(*) FROM runstore.runs")[0][0]
             assert broken(observer) == {}
     assert sum(chat.attempts for chat in recorded) > len(recorded)
-
-
-def connection_of(server: Server) -> dict[str, Any]:
-    return {
-        "host": server.host,
-        "port": server.port,
-        "user": server.user,
-        "password": server.password,
-        "dbname": "postgres",
-    }
