@@ -246,48 +246,55 @@ def test_after_so_many_attempts_the_error_is_raised(
 def test_a_crash_and_a_move_to_another_server_lose_and_double_nothing(folder: Path) -> None:
     """A backend is killed, on which the server restarts; then the server ends and another starts.
 
-    The second one has the first one's data and another address, which the proxy stands for.
+    The second one has the first one's data and another address, which the proxy stands for. Both
+    happen in the middle of a transaction, while others go on.
     """
     ending = threading.Event()
     recorded: list[Chat] = []
 
     def keep_recording(kind: Kind, dsn: str) -> None:
         while not ending.is_set():
-            chat = Chat()
-            run(kind, dsn, chat.record, attempts=20)
-            recorded.append(chat)
+            record(kind, dsn, lambda _: None)
 
-    def wait_for_more() -> None:
-        enough = len(recorded) + 20
-        while len(recorded) < enough:
-            for each in working:
-                if each.done():
-                    each.result()
-            ending.wait(0.01)
+    def record(kind: Kind, dsn: str, disturb: Callable[[Any], None]) -> Chat:
+        chat = Chat()
+
+        def work(conn: Any) -> Generator[Any, Any, Any]:
+            state = yield from chat.record(conn)
+            if chat.attempts == 1:
+                disturb(conn)
+            return state
+
+        assert run(kind, dsn, work, attempts=20).last_seq == 3
+        recorded.append(chat)
+        return chat
 
     with ExitStack() as stack:
         first = stack.enter_context(ExitStack())
         server = first.enter_context(persistent_server(folder / "data"))
         succeed("apply", server.yoyo_url("postgres"), MIGRATIONS)
         proxy = stack.enter_context(wire_proxy(server.dsn("postgres")))
-        threads = stack.enter_context(ThreadPoolExecutor(3))
-        kinds: list[Kind] = ["blocking", "blocking", "asyncio"]
-        working = [threads.submit(keep_recording, kind, proxy.dsn) for kind in kinds]
-        try:
-            wait_for_more()
-            with psycopg.connect(server.dsn("postgres")) as victim:
-                os.kill(victim.info.backend_pid, signal.SIGKILL)
-            wait_for_more()
+
+        def kill(conn: Any) -> None:
+            os.kill(conn.info.backend_pid, signal.SIGKILL)
+
+        def move(_: Any) -> None:
             first.close()
             other = stack.enter_context(persistent_server(folder / "data"))
             proxy.server = other.dsn("postgres")
-            wait_for_more()
+
+        threads = stack.enter_context(ThreadPoolExecutor(2))
+        kinds: list[Kind] = ["blocking", "asyncio"]
+        working = [threads.submit(keep_recording, kind, proxy.dsn) for kind in kinds]
+        try:
+            for kind in kinds:
+                assert record(kind, proxy.dsn, kill).attempts > 1
+            assert record("blocking", proxy.dsn, move).attempts > 1
         finally:
             ending.set()
         for each in working:
-            each.result(timeout=30)
+            each.result(timeout=60)
         with open_session("blocking", proxy.server) as observer:
             assert all(chat.is_recorded_once(observer.conn) for chat in recorded)
             assert len(recorded) == observer.execute("SELECT count(*) FROM runstore.runs")[0][0]
             assert broken(observer) == {}
-    assert sum(chat.attempts for chat in recorded) > len(recorded)
