@@ -15,27 +15,7 @@ from runstore import (
 )
 from runstore.retries import _pause_after  # pyright: ignore[reportPrivateUsage]
 
-UNDONE = "40001 40P01 55P03 25006 53200 53300 57P03 08001 08004"
-LOST = "08000 08003 08006 08007 08P01 57P01 57P02 57P05"
-ANSWERS = "57014 25P02 25P03 25P04 23505 23503 22P02 42P01 42501 53100 58030 0A000 XX000 28P01"
-
-
-@pytest.mark.parametrize(
-    ("code", "retry"),
-    [
-        *((code, Retry.SAFE) for code in UNDONE.split()),
-        *((code, Retry.UNKNOWN) for code in LOST.split()),
-        *((code, Retry.NO) for code in ANSWERS.split()),
-    ],
-)
-def test_a_code_of_the_server_says_what_another_attempt_would_be(code: str, retry: Retry) -> None:
-    try:
-        error = psycopg.errors.lookup(code)("said by the server")
-    except KeyError:
-        # A newer server's, which psycopg does not know yet.
-        error = psycopg.OperationalError("said by the server")
-        error.sqlstate = code
-    assert is_retryable(error) is retry
+# What the server's codes say stands in docs/reliability.md, and its test asks for each.
 
 
 @pytest.mark.parametrize(
