@@ -19,8 +19,8 @@ def clock(call: Caller) -> datetime:
 def contents(call: Caller) -> Contents:
     """Return every row of every table, by the table's name."""
     tables = call.execute(
-        "SELECT table_name::text FROM information_schema.tables"
-        " WHERE table_schema = 'runstore' ORDER BY table_name"
+        "SELECT relname::text FROM pg_class"
+        " WHERE relnamespace = 'runstore'::regnamespace AND relkind = 'r' ORDER BY relname"
     )
     assert tables
     rows: Contents = {name: [] for (name,) in tables}

@@ -60,9 +60,14 @@ class Write:
     arrange: Callable[[Caller], Arguments]
     """Makes the rows that the call needs, and its arguments."""
     repeated: Repeated = "the same"
-    """What a second call answers: as the first one did, an empty list, or an error that says it."""
+    """What a second call answers: as the first one did, an empty list, or an error that says so."""
     moving: frozenset[str] = field(default_factory=frozenset[str])
     """What a second call moves on all the same: a sign of life, a count of writes."""
+
+    @property
+    def answers_again(self) -> bool:
+        """Say whether what the first call answered can be had of the second one."""
+        return self.repeated in ("the same", "StaleWrite")
 
     @property
     def function(self) -> Any:

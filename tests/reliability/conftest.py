@@ -1,4 +1,4 @@
-"""A database that tests empty themselves, since a clone for each would take too long."""
+"""Connections to the database that tests empty themselves: a clone for each takes too long."""
 
 from __future__ import annotations
 
@@ -6,19 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from conftest import new_database
 from connections import Caller, Kind
-from logins import Logins
-from runstore.embedded import Server
 from sessions import Session, open_session
-
-
-@pytest.fixture(scope="module")
-def laboratory(server: Server, template: tuple[str, Logins]) -> Iterator[str]:
-    """The owner's DSN of a migrated database; who uses it empties it first."""
-    name, logins = template
-    with new_database(server, name) as dbname:
-        yield logins.dsn("owner", dbname)
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import gc
 import inspect
 import os
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import nullcontext
 from typing import Any
 
@@ -44,12 +44,6 @@ POOLED = 2
 
 Pool = AsyncConnectionPool[AsyncConnection[Any]]
 Act = Callable[[], Coroutine[Any, Any, Any]]
-
-
-@pytest.fixture
-def observer(laboratory: str) -> Iterator[Caller]:
-    with open_session("blocking", laboratory) as observer:
-        yield observer
 
 
 @pytest.fixture
