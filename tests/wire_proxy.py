@@ -18,7 +18,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 Action = Literal["pass", "delay", "tear", "cut", "freeze"]
 
-DELAY = 0.02
+DELAY = 0.005
 """The seconds by which a message is delayed."""
 
 
