@@ -38,9 +38,11 @@ OTHERS = frozenset(
         "notify_run_events",
         "open_pool",
         "open_pool_async",
+        "payload_rules",
         "pipeline",
         "run_of",
         "run_transaction",
+        "set_payload_rules",
         "transaction",
     }
 )

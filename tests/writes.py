@@ -314,7 +314,7 @@ def public_functions() -> dict[str, bool]:
 
 def _sent_by(function: Any, seen: set[object]) -> Iterator[str]:
     """Give the texts of all statements that a function may send, itself or through others."""
-    define = getattr(function, "bind", function)
+    define = inspect.unwrap(getattr(function, "bind", function))
     if define in seen or not define.__module__.startswith("runstore"):
         return
     seen.add(define)
