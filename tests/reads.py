@@ -105,7 +105,7 @@ def reads(call: Caller) -> dict[str, Arguments]:
         "list_reports": given(),
         "list_runs": given(),
         "list_snapshots": given(run_id),
-        "list_stalled_runs": given(silent_for=timedelta(days=-1)),
+        "list_stalled_runs": given(silent_for=timedelta(0)),
         "list_tool_calls": given(run_id),
         "list_usage_logs": given(SUBJECT),
         "price_usage": given(price.provider, price.model, {price.meter: 7}),
