@@ -97,6 +97,8 @@ def other_database(
     """The DSN of one more migrated database, for tests that move things between two."""
     with new_database(server, template[0]) as name:
         yield logins.dsn(role, name)
+
+
 @pytest.fixture(scope="module")
 def laboratory(server: Server, template: tuple[str, Logins]) -> Iterator[str]:
     """The owner's DSN of a migrated database for a module's tests; who uses it empties it first."""

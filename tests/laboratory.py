@@ -21,7 +21,15 @@ Shape = dict[str, tuple[int, int]]
 
 def arrange(observer: Caller, write: Write) -> Arguments:
     """Empty the database and make what a write needs."""
-    for table in ("run_segments", "runs", "usage_reservations", "usage_logs", "quotas", "prices"):
+    for table in (
+        "run_holds",
+        "run_segments",
+        "runs",
+        "usage_reservations",
+        "usage_logs",
+        "quotas",
+        "prices",
+    ):
         statement: Any = f"DELETE FROM runstore.{table}"
         observer.execute(statement)
     return write.arrange(observer)

@@ -43,6 +43,7 @@ OTHERS = frozenset(
         "run_of",
         "run_transaction",
         "set_payload_rules",
+        "set_tenant",
         "transaction",
     }
 )
@@ -72,6 +73,7 @@ def reads(call: Caller) -> dict[str, Arguments]:
 
     return {
         "check_schema": given(),
+        "find_runs_between": given(run_id, run_id),
         "get_agent_invocation": given(invocation.id),
         "get_agent_step": given(step.id),
         "get_branch_report": given(branch_id),
@@ -92,6 +94,8 @@ def reads(call: Caller) -> dict[str, Arguments]:
         "get_tool_call": given(tool_call.id),
         "get_usage": given(SUBJECT),
         "iter_run_events": given(run_id, page_size=2),
+        "iter_run_export": given(run_id),
+        "list_abandoned_tool_calls": given(silent_for=timedelta(0)),
         "list_agent_invocations": given(run_id),
         "list_agent_steps": given(invocation.id),
         "list_branch_reports": given(report_id=report_id),
@@ -103,6 +107,7 @@ def reads(call: Caller) -> dict[str, Arguments]:
         "list_report_sections": given(report_id),
         "list_report_versions": given(report_id),
         "list_reports": given(),
+        "list_run_holds": given(),
         "list_runs": given(),
         "list_snapshots": given(run_id),
         "list_stalled_runs": given(silent_for=timedelta(0)),
@@ -112,5 +117,6 @@ def reads(call: Caller) -> dict[str, Arguments]:
         "read_run_events": given(run_id),
         "summarize_usage": given(SUBJECT, since=since, until=until),
         "tail_run_events": given(run_id, page_size=2),
+        "verify_run_events": given(),
         "verify_usage": given(),
     }

@@ -142,6 +142,19 @@ def ended_run(call: Caller) -> Arguments:
     return given(run_id)
 
 
+def held_run(call: Caller) -> Arguments:
+    run_id = create_run(call).id
+    call(runstore.hold_run, run_id, "audit")
+    return given(run_id, "audit")
+
+
+def exported_run(call: Any) -> Arguments:
+    (run_id,), _ = ended_run(call)
+    lines = [*runstore.iter_run_export(call.conn, run_id)]
+    call(runstore.delete_run, run_id)
+    return given(lines)
+
+
 def open_calls(call: Caller) -> Arguments:
     invocation_id = invocation(call)
     create_call(call, invocation_id)
@@ -240,6 +253,9 @@ WRITES = [
         moving=frozenset({"heartbeat_at"}),
     ),
     Write("delete_run", ended_run, repeated="NotFound"),
+    Write("hold_run", lambda call: given(create_run(call).id, "audit", held_by="Zoë")),
+    Write("release_run_hold", held_run, repeated="NotFound"),
+    Write("restore_run", exported_run, moving=frozenset({"created"})),
     Write("update_feature_run_phase", lambda call: given(create_run(call).id, "build")),
     Write("complete_feature_run", lambda call: given(create_run(call).id, output=[1.5, None])),
     Write("fail_feature_run", lambda call: given(create_run(call).id, error={"code": 1})),
@@ -299,6 +315,9 @@ WRITES = [
 ]
 
 
+IN_BATCHES = frozenset({"erase_subject", "purge_run_events", "purge_runs"})
+"""Writes of several transactions, each of them whole; reliability/test_removals.py cuts them off."""
+
 _WRITES = re.compile(r"\b(INSERT INTO|UPDATE runstore|DELETE FROM|COPY runstore)\b")
 
 
@@ -314,6 +333,12 @@ def public_functions() -> dict[str, bool]:
 
 def _sent_by(function: Any, seen: set[object]) -> Iterator[str]:
     """Give the texts of all statements that a function may send, itself or through others."""
+    if inspect.isclass(function):
+        if function not in seen and function.__module__.startswith("runstore"):
+            seen.add(function)
+            for method in filter(inspect.isfunction, vars(function).values()):
+                yield from _sent_by(method, seen)
+        return
     define = inspect.unwrap(getattr(function, "bind", function))
     if define in seen or not define.__module__.startswith("runstore"):
         return
@@ -324,7 +349,7 @@ def _sent_by(function: Any, seen: set[object]) -> Iterator[str]:
             if isinstance(constant, str) and constant in known.get("_SQL", ()):
                 yield known["_SQL"][constant].text
         for name in code.co_names:
-            if inspect.isfunction(value := known.get(name)):
+            if inspect.isfunction(value := known.get(name)) or inspect.isclass(value):
                 yield from _sent_by(value, seen)
 
 
