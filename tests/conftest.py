@@ -12,6 +12,8 @@ or cannot (which are marked `direct`), are left out then.
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import replace
@@ -50,6 +52,15 @@ def is_pooled(item: pytest.Item) -> bool:
     """Say whether a test reaches its database through the pooler."""
     direct = item.get_closest_marker("direct")
     return isinstance(item, pytest.Function) and not direct and "entrance" in item.fixturenames
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """A folder that every account can reach, a server's too, which pytest's own is not."""
+    path = Path(tempfile.mkdtemp(prefix="runstore-test-", dir="/tmp"))
+    path.chmod(0o751)
+    yield path
+    shutil.rmtree(path)
 
 
 @pytest.fixture(scope="session")
@@ -134,6 +145,14 @@ def other_database(
 def direct_database(logins: Logins, role: Role, migrated_dbname: str) -> str:
     """The DSN of the same database as `database`, for who needs a session of the server."""
     return logins.dsn(role, migrated_dbname)
+
+
+@pytest.fixture(scope="module")
+def laboratory(server: Server, template: tuple[str, Logins]) -> Iterator[str]:
+    """The owner's DSN of a migrated database for a module's tests; who uses it empties it first."""
+    name, logins = template
+    with new_database(server, name) as dbname:
+        yield logins.dsn("owner", dbname)
 
 
 @pytest.fixture(scope="session")

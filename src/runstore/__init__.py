@@ -5,7 +5,11 @@ from typing import TYPE_CHECKING
 from ._places import NAMES, find
 
 if TYPE_CHECKING:
-    from ._models import Created, Finished, Page
+    from ._models import (
+        Created,
+        Finished,
+        Page,
+    )
     from .agent_invocations import (
         AgentInvocation,
         InvocationOutcome,
@@ -42,7 +46,13 @@ if TYPE_CHECKING:
         remove_branch_section,
         revert_branch_section,
     )
-    from .connections import connect, connect_async, open_pool, open_pool_async, transaction
+    from .connections import (
+        connect,
+        connect_async,
+        open_pool,
+        open_pool_async,
+        transaction,
+    )
     from .cta_events import (
         CtaEvent,
         NewCtaEvent,
@@ -66,7 +76,11 @@ if TYPE_CHECKING:
         StaleWrite,
         TransactionAborted,
     )
-    from .event_writers import AsyncioEventWriter, BlockingEventWriter, EventWriter
+    from .event_writers import (
+        AsyncioEventWriter,
+        BlockingEventWriter,
+        EventWriter,
+    )
     from .feature_runs import (
         NewFeatureRun,
         complete_feature_run,
@@ -74,7 +88,11 @@ if TYPE_CHECKING:
         fail_feature_run,
         update_feature_run_phase,
     )
-    from .ids import new_child_id, new_run_id, run_of
+    from .ids import (
+        new_child_id,
+        new_run_id,
+        run_of,
+    )
     from .memory_records import (
         MemoryRecord,
         NewMemoryRecord,
@@ -82,7 +100,10 @@ if TYPE_CHECKING:
         get_memory_record,
         get_memory_records,
     )
-    from .payloads import payload_rules, set_payload_rules
+    from .payloads import (
+        payload_rules,
+        set_payload_rules,
+    )
     from .phase_results import (
         NewPhaseResult,
         PhaseResult,
@@ -92,10 +113,30 @@ if TYPE_CHECKING:
         get_phase_results,
         pass_phase_result,
     )
-    from .pipelines import AsyncPipeline, Pipeline, Reply, pipeline
-    from .prices import NewPrice, Price, get_price, list_prices, price_usage, set_price
-    from .quota_gates import QuotaGate
-    from .quotas import NewQuota, Quota, list_quotas, remove_quota, set_quota
+    from .pipelines import (
+        AsyncPipeline,
+        Pipeline,
+        Reply,
+        pipeline,
+    )
+    from .prices import (
+        NewPrice,
+        Price,
+        get_price,
+        list_prices,
+        price_usage,
+        set_price,
+    )
+    from .quota_gates import (
+        QuotaGate,
+    )
+    from .quotas import (
+        NewQuota,
+        Quota,
+        list_quotas,
+        remove_quota,
+        set_quota,
+    )
     from .report_sections import (
         SectionDraft,
         SectionState,
@@ -125,6 +166,11 @@ if TYPE_CHECKING:
         revise_report,
         update_report,
     )
+    from .retries import (
+        Retry,
+        is_retryable,
+        run_transaction,
+    )
     from .run_events import (
         EventPage,
         LogAudit,
@@ -136,16 +182,51 @@ if TYPE_CHECKING:
         read_run_events,
         verify_run_events,
     )
-    from .run_exports import iter_run_export
-    from .run_forks import NewRunFork, fork_run, list_forks
-    from .run_holds import RunHold, hold_run, list_run_holds, release_run_hold
-    from .run_imports import import_run_events
-    from .run_listeners import RunListener, listen_run_events
-    from .run_notifiers import RunNotifier, notify_run_events
-    from .run_purges import RunPurge, purge_run_events, purge_runs
-    from .run_restores import RestoredRun, restore_run
-    from .run_tails import iter_run_events, tail_run_events
-    from .run_trees import InvocationNode, PhaseNode, RunTree, SandboxNode, get_run_tree
+    from .run_exports import (
+        iter_run_export,
+    )
+    from .run_forks import (
+        NewRunFork,
+        fork_run,
+        list_forks,
+    )
+    from .run_holds import (
+        RunHold,
+        hold_run,
+        list_run_holds,
+        release_run_hold,
+    )
+    from .run_imports import (
+        import_run_events,
+    )
+    from .run_listeners import (
+        RunListener,
+        listen_run_events,
+    )
+    from .run_notifiers import (
+        RunNotifier,
+        notify_run_events,
+    )
+    from .run_purges import (
+        RunPurge,
+        purge_run_events,
+        purge_runs,
+    )
+    from .run_restores import (
+        RestoredRun,
+        restore_run,
+    )
+    from .run_tails import (
+        iter_run_events,
+        tail_run_events,
+    )
+    from .run_trees import (
+        InvocationNode,
+        PhaseNode,
+        RunTree,
+        SandboxNode,
+        get_run_tree,
+    )
     from .runs import (
         DeletedRun,
         FoundRun,
@@ -174,7 +255,10 @@ if TYPE_CHECKING:
         get_sandbox,
         update_sandbox_status,
     )
-    from .schema import SchemaCheck, check_schema
+    from .schema import (
+        SchemaCheck,
+        check_schema,
+    )
     from .snapshots import (
         NewSnapshot,
         Snapshot,
@@ -182,9 +266,17 @@ if TYPE_CHECKING:
         get_snapshot,
         list_snapshots,
     )
-    from .sse import format_sse
-    from .subject_erasures import ErasedRows, SubjectErasure, erase_subject
-    from .tenants import set_tenant
+    from .sse import (
+        format_sse,
+    )
+    from .subject_erasures import (
+        ErasedRows,
+        SubjectErasure,
+        erase_subject,
+    )
+    from .tenants import (
+        set_tenant,
+    )
     from .tool_calls import (
         AbandonedToolCall,
         NewToolCall,
@@ -220,7 +312,11 @@ if TYPE_CHECKING:
         renew_reservation,
         reserve_usage,
     )
-    from .usage_settlements import expire_reservations, release_usage, settle_usage
+    from .usage_settlements import (
+        expire_reservations,
+        release_usage,
+        settle_usage,
+    )
 
 __version__ = "0.1.0"
 
@@ -292,6 +388,7 @@ __all__ = [
     "ReportVersion",
     "Reservation",
     "RestoredRun",
+    "Retry",
     "Run",
     "RunEvent",
     "RunHead",
@@ -377,6 +474,7 @@ __all__ = [
     "heartbeat_run",
     "hold_run",
     "import_run_events",
+    "is_retryable",
     "iter_run_events",
     "iter_run_export",
     "list_abandoned_tool_calls",
@@ -429,6 +527,7 @@ __all__ = [
     "revert_branch_section",
     "revise_report",
     "run_of",
+    "run_transaction",
     "set_payload_rules",
     "set_price",
     "set_quota",

@@ -85,6 +85,9 @@ _NAMES: Final = {
         NewReport Report ReportDocument ReportSection ReportState archive_report
         create_report get_report list_reports publish_report revise_report update_report
     """,
+    "retries": """
+        Retry is_retryable run_transaction
+    """,
     "run_events": """
         EventPage LogAudit NewRunEvent RunEvent RunHead append_run_events get_run_head
         read_run_events verify_run_events

@@ -7,9 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, NoReturn, TypeVar, cast
 from uuid import UUID
 
+import orjson
 from pydantic import BaseModel
 
-from ._json import refuse_too_much
+from ._json import Json, equal, refuse_too_much
 from ._models import Created, Input, Row
 from ._query import Rows, Statement, Steps
 from ._sql import Sql
@@ -215,19 +216,37 @@ def transition(
     sql: Sql,
     parameters: Mapping[str, Any],
     entity: str,
-    stored: Callable[[], Statement[Any]],
+    stored: Callable[[], Statement[Any] | Steps[Any]],
+    *,
+    leaves: Mapping[str, object] | None = None,
+    answer: Callable[[Any], Statement[RowT] | Steps[RowT]] | None = None,
 ) -> Statement[RowT]:
-    """Change a row whose status allows it.
+    """Change a row whose status allows it, once.
 
-    No row means that it does not exist (`NotFound`) or that its status does not allow the
-    change (`InvalidTransition`).
+    No row means that it does not exist (`NotFound`), that it says already what the change
+    `leaves` in it (a repetition), or that its status does not allow the change
+    (`InvalidTransition`). A repetition is answered as the change was: by `answer`, or by the
+    stored row's fields of the model's names. Without `leaves` there is none.
     """
 
     def absent() -> Steps[RowT]:
-        row = yield from stored()
-        raise InvalidTransition(entity, row.id, row.status)
+        row: Any = yield from stored()
+        if leaves is None or not says(row, leaves):
+            raise InvalidTransition(entity, row.id, row.status)
+        if answer is not None:
+            return (yield from answer(row))
+        return model(**{name: row.__dict__[name] for name in model.model_fields})
 
     return one(model, sql, parameters, absent=absent)
+
+
+def says(row: Row, values: Mapping[str, object]) -> bool:
+    """Tell whether a stored row holds these values, which may be encoded JSON."""
+    stored = row.__dict__
+    return all(
+        equal(stored[name], orjson.loads(bytes(value)) if isinstance(value, Json) else value)
+        for name, value in values.items()
+    )
 
 
 def parameters_of(data: InputT, expected: type[InputT]) -> dict[str, Any]:

@@ -208,19 +208,23 @@ def finish_tool_call(
     result: JsonValue = None,
     error: JsonValue = None,
 ) -> Statement[Finished]:
-    """Finish an open call with its outcome. Raises `NotFound` or `InvalidTransition`."""
+    """Finish an open call with its outcome.
+
+    Idempotent: repeated with the same outcome it answers as it did. Raises `NotFound` or
+    `InvalidTransition`.
+    """
+    outcome = {
+        "status": status,
+        "result": nullable(result, "result"),
+        "error": nullable(error, "error"),
+    }
     return transition(
         Finished,
         _SQL["finish_tool_call"],
-        {
-            "run_id": run_of(tool_call_id),
-            "tool_call_id": tool_call_id,
-            "status": status,
-            "result": nullable(result, "result"),
-            "error": nullable(error, "error"),
-        },
+        {"run_id": run_of(tool_call_id), "tool_call_id": tool_call_id, **outcome},
         _TOOL_CALL,
         lambda: get_tool_call.bind(tool_call_id),
+        leaves=outcome,
     )
 
 

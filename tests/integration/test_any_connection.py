@@ -160,7 +160,7 @@ def test_pages_times_and_errors_are_the_same_on_any_connection(odd: Session) -> 
         create_run(odd, id=runs[0].id, name="another")
     odd(complete_feature_run, runs[0].id, output={"done": True})
     with pytest.raises(InvalidTransition):
-        odd(complete_feature_run, runs[0].id)
+        odd(complete_feature_run, runs[0].id, output={"done": False})
 
 
 # A connection that does not commit by itself

@@ -11,7 +11,9 @@ from runstore import (
     Conflict,
     InvalidPayload,
     NewChatRun,
+    NewRunEvent,
     NotFound,
+    append_run_events,
     cancel_run,
     complete_feature_run,
     create_feature_run,
@@ -130,7 +132,7 @@ def test_many_runs_share_a_name(call: Caller) -> None:
 
 def test_every_change_of_phase_is_in_the_log(call: Caller) -> None:
     run = create_run(call, phase="plan")
-    for seq, phase in enumerate(["build", "build", "test ✓"], start=2):
+    for seq, phase in enumerate(["build", "plan", "build", "test ✓"], start=2):
         state = call(update_feature_run_phase, run.id, phase)
         assert (state.id, state.status, state.phase, state.last_seq) == (
             run.id,
@@ -141,10 +143,25 @@ def test_every_change_of_phase_is_in_the_log(call: Caller) -> None:
 
     assert log(call, run.id)[1:] == [
         (2, "run.phase_changed", {"phase": "build"}),
-        (3, "run.phase_changed", {"phase": "build"}),
-        (4, "run.phase_changed", {"phase": "test ✓"}),
+        (3, "run.phase_changed", {"phase": "plan"}),
+        (4, "run.phase_changed", {"phase": "build"}),
+        (5, "run.phase_changed", {"phase": "test ✓"}),
     ]
-    assert head(call, run.id) == (4, False)
+    assert head(call, run.id) == (5, False)
+
+
+def test_a_move_to_the_phase_in_which_the_run_is_answers_as_the_one_that_led_there(
+    call: Caller,
+) -> None:
+    run = create_run(call, phase="plan")
+    assert call(update_feature_run_phase, run.id, "plan").last_seq == 1
+    moved = call(update_feature_run_phase, run.id, "build")
+    call(append_run_events, run.id, [NewRunEvent(type="token")])
+    before = contents(call)
+
+    assert call(update_feature_run_phase, run.id, "build") == moved
+    assert moved.last_seq == 2
+    assert contents(call) == before
 
 
 @pytest.mark.parametrize("phase", ["", "x" * 256, "a\0b", "\ud800"])

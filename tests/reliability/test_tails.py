@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import random
-import shutil
 import subprocess
 import sys
-import tempfile
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from functools import partial
@@ -153,15 +150,6 @@ def test_a_tail_gives_up_when_an_outage_lasts(
         kill(conn, "tailing")
         with pytest.raises(psycopg.OperationalError):
             follower.all()
-
-
-@pytest.fixture
-def folder() -> Iterator[Path]:
-    """A folder that the account of root's PostgreSQL can reach, which pytest's own is not."""
-    path = Path(tempfile.mkdtemp(prefix="runstore-test-", dir="/tmp"))
-    path.chmod(0o751)
-    yield path
-    shutil.rmtree(path)
 
 
 def test_tails_and_writers_go_on_across_a_restart_of_the_server(folder: Path) -> None:
