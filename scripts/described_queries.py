@@ -11,7 +11,7 @@ from typing import Any, Final
 from psycopg import Connection
 
 from runstore import _sql
-from runstore._sql import Sql
+from runstore._sql import Sql, number_placeholders
 from runstore.testing import Samples, find_queries
 from runstore.testing._calls import bound_statements, sent_parameters
 from runstore.testing._catalogue import Catalogue
@@ -19,7 +19,7 @@ from runstore.testing._describe import Description, describe, explain
 from runstore.testing._nullability import nullabilities
 from runstore.testing._plans import used_indexes
 from runstore.testing._samples import SAMPLE_ID
-from runstore.testing._text import number_placeholders, stated_not_null
+from runstore.testing._text import stated_not_null
 
 _COMMENT: Final = re.compile(r"\A-- name: .*\n((?:--.*\n)*)")
 _STATED: Final = re.compile(r"^-- (not null|may scan)\b")

@@ -15,11 +15,11 @@ from psycopg import sql
 from runstore import _sql
 from runstore._arrays import Array, elements_of
 from runstore._json import Json
+from runstore._sql import number_placeholders
 from runstore.testing import NamedQuery, Samples, find_queries
 from runstore.testing._calls import bound_statements
 from runstore.testing._catalogue import Catalogue
 from runstore.testing._describe import describe
-from runstore.testing._text import number_placeholders
 
 
 def main() -> int:

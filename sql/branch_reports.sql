@@ -277,7 +277,8 @@ SELECT
     id,
     report_id,
     status,
-    updated_at
+    updated_at,
+    discarded_at
 FROM runstore.branch_reports
 WHERE run_id = %(run_id)s
     AND id = %(branch_id)s

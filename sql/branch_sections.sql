@@ -309,3 +309,19 @@ SELECT
     section.base_version,
     section.updated_at
 FROM section;
+
+-- name: find_removed_branch_section :maybe
+-- Find what was left of a section that a branch removed or reverted. No row: it changed no such
+-- section, or shows what it made of it.
+SELECT
+    run_id,
+    branch_id,
+    slug,
+    version,
+    base_version,
+    updated_at
+FROM runstore.branch_sections
+WHERE run_id = %(run_id)s
+    AND branch_id = %(branch_id)s
+    AND slug = %(slug)s
+    AND status <> 'changed';

@@ -113,20 +113,14 @@ SELECT
 FROM run;
 
 -- name: update_feature_run_phase :one
--- Move a running feature run to another phase. No row: it does not exist or has ended.
-WITH head AS (
-    UPDATE runstore.run_heads
-    SET
-        last_seq = run_heads.last_seq + 1,
-        heartbeat_at = (SELECT clock_timestamp())
-    FROM runstore.runs
-    WHERE run_heads.run_id = %(run_id)s
-        AND NOT run_heads.closed
-        AND runs.id = %(run_id)s
-        AND runs.kind = 'feature'
-    RETURNING
-        run_heads.run_id,
-        run_heads.last_seq
+-- Move a running feature run to another phase. No row: it does not exist, has ended, or is in that
+-- phase.
+WITH locked AS MATERIALIZED (
+    SELECT run_id
+    FROM runstore.run_heads
+    WHERE run_id = %(run_id)s
+        AND NOT closed
+    FOR UPDATE
 ),
 
 run AS (
@@ -134,14 +128,29 @@ run AS (
     SET
         phase = %(phase)s,
         updated_at = (SELECT clock_timestamp())
-    FROM head
+    FROM locked
     WHERE runs.id = %(run_id)s
-        AND runs.id = head.run_id
+        AND runs.id = locked.run_id
+        AND runs.kind = 'feature'
+        AND runs.phase IS DISTINCT FROM %(phase)s
     RETURNING
         runs.id,
         runs.status,
         runs.phase,
         runs.updated_at
+),
+
+head AS (
+    UPDATE runstore.run_heads
+    SET
+        last_seq = run_heads.last_seq + 1,
+        heartbeat_at = (SELECT clock_timestamp())
+    FROM run
+    WHERE run_heads.run_id = %(run_id)s
+        AND run_heads.run_id = run.id
+    RETURNING
+        run_heads.run_id,
+        run_heads.last_seq
 ),
 
 event AS (

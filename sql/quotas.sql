@@ -37,7 +37,12 @@ WITH quota AS (
             limit_amount = excluded.limit_amount,
             hard = excluded.hard,
             metadata = excluded.metadata,
-            updated_at = excluded.updated_at
+            updated_at = CASE
+                WHEN (quotas.limit_amount, quotas.hard, quotas.metadata)
+                    IS DISTINCT FROM (excluded.limit_amount, excluded.hard, excluded.metadata)
+                    THEN excluded.updated_at
+                ELSE quotas.updated_at
+            END
         WHERE quotas.timezone = excluded.timezone
     RETURNING
         tenant_id,
@@ -61,7 +66,7 @@ present AS (
         quota.meter,
         runstore.window_start(quota.period, quota.timezone, quota.created_at) AS window_start
     FROM quota
-    WHERE quota.created_at = quota.updated_at
+    WHERE quota.created_at = statement_timestamp()
 ),
 
 counter AS (

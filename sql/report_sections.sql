@@ -249,3 +249,18 @@ SELECT
     section.version,
     section.updated_at
 FROM section;
+
+-- name: find_removed_section :maybe
+-- Find what the removal of a section left. No row: no section of this slug is removed.
+SELECT
+    run_id,
+    id,
+    slug,
+    position,
+    version,
+    updated_at
+FROM runstore.report_sections
+WHERE run_id = %(run_id)s
+    AND report_id = %(report_id)s
+    AND slug = %(slug)s
+    AND status = 'removed';

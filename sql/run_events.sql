@@ -68,10 +68,10 @@ WHERE run_heads.run_id = %(run_id)s
     AND runs.id = %(run_id)s;
 
 -- name: read_run_events :many
--- Read a page of a run's log, the prefix that a fork shares included, with the run's status of the
--- same snapshot: one row for each event, or a single one without an event.
--- It is planned each time: a plan made while the table was empty would read all of it for ever.
+-- Read a page of a run's log, the prefix that a fork shares included, and in the last row the run's
+-- status of the same snapshot; in the others it would be sent and read for nothing.
 -- not null: seq, type, created_at
+-- It is planned each time: a plan made while the table was empty would read all of it for ever.
 WITH shared AS (
     SELECT
         event.seq,
@@ -130,6 +130,21 @@ event AS (
     FROM own
     ORDER BY seq
     LIMIT %(page_size)s
+),
+
+line AS (
+    SELECT
+        seq,
+        type,
+        payload,
+        created_at
+    FROM event
+    UNION ALL
+    SELECT
+        NULL AS seq,
+        NULL AS type,
+        NULL AS payload,
+        NULL AS created_at
 )
 
 SELECT
@@ -137,13 +152,65 @@ SELECT
     runs.status,
     run_heads.last_seq,
     runs.purged_seq,
-    event.seq,
-    event.type,
-    event.payload,
-    event.created_at
-FROM runstore.runs
-INNER JOIN runstore.run_heads ON runs.id = run_heads.run_id
-LEFT JOIN event ON true
-WHERE runs.id = %(run_id)s
-    AND run_heads.run_id = %(run_id)s
-ORDER BY event.seq;
+    line.seq,
+    line.type,
+    line.payload,
+    line.created_at
+FROM line
+LEFT JOIN runstore.runs
+    ON line.seq IS NULL AND runs.id = %(run_id)s
+LEFT JOIN runstore.run_heads
+    ON line.seq IS NULL AND run_heads.run_id = %(run_id)s
+WHERE EXISTS (SELECT 1 FROM runstore.runs AS run WHERE run.id = %(run_id)s)
+ORDER BY line.seq;
+
+-- name: verify_run_events :many
+-- Count the events of a batch of runs beside what their heads and segments say.
+-- not null: shared_events, shared_seq, own_events
+-- may scan run_heads: batch after batch reads all of it.
+WITH batch AS MATERIALIZED (
+    SELECT
+        run_heads.run_id,
+        run_heads.last_seq,
+        run_heads.closed
+    FROM runstore.run_heads
+    WHERE %(after_run_id)s::uuid IS NULL
+        OR run_heads.run_id > %(after_run_id)s
+    ORDER BY run_heads.run_id
+    LIMIT %(row_limit)s
+)
+
+SELECT
+    batch.run_id,
+    runs.status,
+    batch.closed,
+    batch.last_seq,
+    runs.purged_seq,
+    shared.event_count AS shared_events,
+    shared.last_seq AS shared_seq,
+    own.event_count AS own_events,
+    own.first_seq AS own_first_seq,
+    own.last_seq AS own_last_seq
+FROM batch
+INNER JOIN runstore.runs ON batch.run_id = runs.id
+CROSS JOIN LATERAL (
+    SELECT
+        count(run_events.seq) AS event_count,
+        coalesce(max(run_segments.to_seq), 0) AS last_seq
+    FROM runstore.run_segments
+    LEFT JOIN runstore.run_events
+        ON
+            run_segments.source_run_id = run_events.run_id
+            AND run_events.seq BETWEEN run_segments.from_seq AND run_segments.to_seq
+    WHERE run_segments.run_id = batch.run_id
+) AS shared
+CROSS JOIN LATERAL (
+    SELECT
+        count(*) AS event_count,
+        min(run_events.seq) AS first_seq,
+        max(run_events.seq) AS last_seq
+    FROM runstore.run_events
+    WHERE run_events.run_id = batch.run_id
+        AND run_events.seq > coalesce(runs.purged_seq, 0)
+) AS own
+ORDER BY batch.run_id;

@@ -2,6 +2,11 @@
 -- The head is locked before the first row and moved on after the last one, in one transaction, so
 -- that the numbers are the log's next ones whoever else writes to the run meanwhile.
 
+-- name: find_row_security :value
+-- Say whether row-level security holds for this role on the log: then COPY is refused.
+-- not null: active
+SELECT row_security_active('runstore.run_events') AS active;
+
 -- name: lock_run_head :one
 -- Lock the head of a run that has not ended, and read where its log goes on. No row: the run does
 -- not exist, has ended, or its last event is not the expected one.

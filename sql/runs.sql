@@ -209,8 +209,49 @@ WHERE tenant_id = coalesce(%(tenant_id)s::text, runstore.current_tenant_id())
 ORDER BY id DESC
 LIMIT %(row_limit)s;
 
+-- name: find_runs_between :many
+-- Find the newest two runs, of any tenant, whose ids lie between two.
+SELECT
+    id,
+    tenant_id,
+    kind,
+    name,
+    status,
+    created_at
+FROM runstore.runs
+WHERE id BETWEEN %(first_id)s AND %(last_id)s
+ORDER BY id DESC
+LIMIT 2;
+
+-- name: get_run_state :one
+-- Read what a change left of a run: its state, and the number of the newest event of the types that
+-- the change writes; of the last event of all where there is none. No row: it does not exist.
+-- It is planned each time: a plan made while the table was empty would read all of it for ever.
+-- not null: last_seq
+SELECT
+    runs.id,
+    runs.status,
+    runs.phase,
+    coalesce(
+        (
+            SELECT run_events.seq
+            FROM runstore.run_events
+            WHERE run_events.run_id = %(run_id)s
+                AND run_events.type = ANY(%(types)b::text[])
+            ORDER BY run_events.seq DESC
+            LIMIT 1
+        ),
+        run_heads.last_seq
+    ) AS last_seq,
+    runs.updated_at
+FROM runstore.runs
+INNER JOIN runstore.run_heads ON runs.id = run_heads.run_id
+WHERE runs.id = %(run_id)s
+    AND run_heads.run_id = %(run_id)s;
+
 -- name: start_run :one
--- Start a pending run. No row: it does not exist or is not pending.
+-- Start a pending run; the id, where one is given, says afterwards who did. No row: it does not
+-- exist or is not pending.
 WITH locked AS MATERIALIZED (
     SELECT run_id
     FROM runstore.run_heads
@@ -249,11 +290,12 @@ head AS (
 ),
 
 event AS (
-    INSERT INTO runstore.run_events (run_id, seq, type)
+    INSERT INTO runstore.run_events (run_id, seq, type, append_id)
     SELECT
         head.run_id,
         head.last_seq,
-        'run.started'
+        'run.started',
+        %(start_id)s::uuid
     FROM head
 )
 

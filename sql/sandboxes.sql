@@ -56,8 +56,8 @@ ORDER BY run_id DESC
 LIMIT 1;
 
 -- name: update_sandbox_status :many
--- Change the status of a sandbox wherever it is not final; nothing goes back to creating.
--- No row: there is no such sandbox, or its status does not allow the change.
+-- Change the status of a sandbox wherever it is another and not final; nothing goes back to creating.
+-- No row: there is no such sandbox, it has the status, or its status does not allow the change.
 UPDATE runstore.sandboxes
 SET
     status = %(status)s,
@@ -65,7 +65,8 @@ SET
     terminated_at = CASE WHEN %(status)s IN ('stopped', 'failed') THEN (SELECT clock_timestamp()) END
 WHERE id = %(sandbox_id)s
     AND status NOT IN ('stopped', 'failed')
-    AND (%(status)s <> 'creating' OR status = 'creating')
+    AND status <> %(status)s
+    AND %(status)s <> 'creating'
 RETURNING
     run_id,
     id,
@@ -77,3 +78,27 @@ RETURNING
     created_at,
     updated_at,
     terminated_at;
+
+-- name: find_changed_sandboxes :many
+-- Find those rows of a sandbox that the last change to a status changed.
+SELECT
+    run_id,
+    id,
+    tenant_id,
+    provider,
+    template,
+    status,
+    metadata,
+    created_at,
+    updated_at,
+    terminated_at
+FROM runstore.sandboxes
+WHERE id = %(sandbox_id)s
+    AND status = %(status)s
+    AND updated_at = (
+        SELECT max(newest.updated_at)
+        FROM runstore.sandboxes AS newest
+        WHERE newest.id = %(sandbox_id)s
+            AND newest.status = %(status)s
+    )
+ORDER BY run_id;

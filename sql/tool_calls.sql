@@ -208,6 +208,30 @@ ORDER BY
     id
 LIMIT %(row_limit)s;
 
+-- name: list_abandoned_tool_calls :many
+-- List the open calls whose run has ended or has been silent for too long, oldest run first.
+SELECT
+    tool_calls.run_id,
+    tool_calls.id,
+    tool_calls.tenant_id,
+    tool_calls.name,
+    tool_calls.created_at,
+    runs.status AS run_status,
+    run_heads.heartbeat_at
+FROM runstore.tool_calls
+INNER JOIN runstore.runs ON tool_calls.run_id = runs.id
+INNER JOIN runstore.run_heads ON tool_calls.run_id = run_heads.run_id
+WHERE tool_calls.status = 'open'
+    AND (run_heads.closed OR run_heads.heartbeat_at < now() - %(silent_for)s::interval)
+    AND (
+        %(after_run_id)s::uuid IS NULL
+        OR (tool_calls.run_id, tool_calls.id) > (%(after_run_id)s, %(after_id)s::uuid)
+    )
+ORDER BY
+    tool_calls.run_id,
+    tool_calls.id
+LIMIT %(row_limit)s;
+
 -- name: finish_tool_call :one
 -- Finish an open call. No row: it does not exist or is finished.
 -- not null: finished_at

@@ -19,17 +19,17 @@ def clock(call: Caller) -> datetime:
 def contents(call: Caller) -> Contents:
     """Return every row of every table, by the table's name."""
     tables = call.execute(
-        "SELECT table_name::text FROM information_schema.tables"
-        " WHERE table_schema = 'runstore' ORDER BY table_name"
+        "SELECT relname::text FROM pg_class"
+        " WHERE relnamespace = 'runstore'::regnamespace AND relkind = 'r' ORDER BY relname"
     )
     assert tables
-    return {name: _rows(call, name) for (name,) in tables}
-
-
-def _rows(call: Caller, table: str) -> list[dict[str, Any]]:
-    # The name is the catalogue's own.
-    query: Any = f"SELECT to_jsonb(t) FROM runstore.{table} AS t ORDER BY to_jsonb(t)"
-    return [row for (row,) in call.execute(query)]
+    rows: Contents = {name: [] for (name,) in tables}
+    # One statement, and so one snapshot. The names are the catalogue's own.
+    parts = [f"SELECT '{name}', to_jsonb(t) FROM runstore.{name} AS t" for name in rows]
+    query: Any = f"{' UNION ALL '.join(parts)} ORDER BY 1, 2"
+    for name, row in call.execute(query):
+        rows[name].append(row)
+    return rows
 
 
 def changes(before: Contents, after: Contents) -> dict[str, list[dict[str, Any]]]:

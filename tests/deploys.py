@@ -21,6 +21,8 @@ MIGRATIONS = Path(__file__).parents[1] / "migrations"
 IDS = sorted(
     path.stem for path in MIGRATIONS.glob("*.sql") if not path.name.endswith(".rollback.sql")
 )
+# Each folder within is a set of migrations that a deploy may choose.
+SETS = sorted(path for path in MIGRATIONS.iterdir() if path.is_dir())
 
 NewDatabase = Callable[[], str]
 

@@ -17,9 +17,9 @@ LIST = Path(__file__).with_name("migrations") / "SHA256SUMS"
 
 
 def hashes(folder: Path) -> dict[str, str]:
-    """Return the hash of each file by its name."""
-    files = sorted(folder.glob("*.sql"))
-    return {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
+    """Return the hash of each file by its name, those of optional sets by folder and name."""
+    files = {file.relative_to(folder).as_posix(): file for file in folder.rglob("*.sql")}
+    return {name: hashlib.sha256(files[name].read_bytes()).hexdigest() for name in sorted(files)}
 
 
 def listed(path: Path) -> dict[str, str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,18 +19,23 @@ from yoyo.migrations import read_sql_migration
 Rule = Callable[["MigrationFile"], Iterator[str]]
 
 ROLLBACK: Final = ".rollback.sql"
-_NAME: Final = re.compile(r"runstore-\d{4}(-[a-z0-9]+){2,}")
+_NAME: Final = re.compile(r"(\d{4})(?:-[a-z0-9]+){2,}")
 _NOT_TRANSACTIONAL: Final = "-- transactional: false"
 _TIMEOUTS: Final = ("lock_timeout", "statement_timeout")
 
 
 @dataclass(frozen=True)
 class MigrationFile:
-    """A migration or its rollback. `number` counts the migrations from 1, in the order of names."""
+    """A migration or its rollback. `number` counts the migrations from 1, in the order of names.
+
+    Those of an optional set carry its name after `runstore-`, and may depend on those of `base`.
+    """
 
     path: Path
     number: int
     previous: str | None
+    prefix: str = "runstore-"
+    base: frozenset[str] = frozenset()
 
     @property
     def text(self) -> str:
@@ -46,7 +51,7 @@ class MigrationFile:
 
     @property
     def rollback(self) -> MigrationFile:
-        return MigrationFile(self.path.with_name(self.id + ROLLBACK), self.number, self.previous)
+        return replace(self, path=self.path.with_name(self.id + ROLLBACK))
 
     @property
     def transactional(self) -> bool:
@@ -60,19 +65,24 @@ class MigrationFile:
         return [statement.stmt for statement in pglast.parse_sql(self.text)]
 
 
-def migration_files(folder: Path) -> list[MigrationFile]:
-    """Return the migrations of a folder, without their rollbacks, in their order."""
+def migration_files(folder: Path, base: Path | None = None) -> list[MigrationFile]:
+    """Return the migrations of a folder, without their rollbacks, in their order.
+
+    An optional set has a base, the folder of the migrations that everybody has.
+    """
+    prefix = "runstore-" if base is None else f"runstore-{folder.name}-"
+    ids_of_base = [] if base is None else [file.id for file in migration_files(base)]
     paths = sorted(path for path in folder.glob("*.sql") if not path.name.endswith(ROLLBACK))
     ids: list[str | None] = [None, *(path.stem for path in paths)]
     return [
-        MigrationFile(path, number, previous)
+        MigrationFile(path, number, previous, prefix, frozenset(ids_of_base))
         for number, (path, previous) in enumerate(zip(paths, ids, strict=False), 1)
     ]
 
 
-def problems(folder: Path) -> list[str]:
+def problems(folder: Path, base: Path | None = None) -> list[str]:
     """Say what is wrong with a folder of migrations, each sentence starting with a file's name."""
-    files = migration_files(folder)
+    files = migration_files(folder, base)
     found = [] if files else [f"{folder.name}: holds no migrations"]
     for file in files:
         found += _broken(file, FORM + MIGRATION)
@@ -84,7 +94,7 @@ def problems(folder: Path) -> list[str]:
     found += [
         f"{path.name}: belongs to no migration"
         for path in sorted(folder.iterdir())
-        if path not in known
+        if path.is_file() and path not in known
     ]
     return found
 
@@ -134,16 +144,20 @@ def leaves_transactions_alone(file: MigrationFile) -> Iterator[str]:
 
 
 def is_named_by_number(file: MigrationFile) -> Iterator[str]:
-    if not _NAME.fullmatch(file.id):
-        yield "is not named runstore-NNNN-verb-object"
-    elif int(file.id.split("-")[1]) != file.number:
+    name = _NAME.fullmatch(file.id.removeprefix(file.prefix))
+    if not name or not file.id.startswith(file.prefix):
+        yield f"is not named {file.prefix}NNNN-verb-object"
+    elif int(name[1]) != file.number:
         yield f"is number {file.number} of the chain"
 
 
 def depends_on_the_one_before(file: MigrationFile) -> Iterator[str]:
     directives, _, _ = read_sql_migration(str(file.path))
-    if directives.get("depends") != file.previous:
+    depends = set(directives.get("depends", "").split())
+    if depends - file.base != {file.previous} - {None}:
         yield f"does not depend on {file.previous} alone"
+    if file.base and not depends:
+        yield "does not say on which migration of the base it depends"
 
 
 def limits_its_waits(file: MigrationFile) -> Iterator[str]:
@@ -171,7 +185,7 @@ def works_concurrently_only_outside_transactions(file: MigrationFile) -> Iterato
 
 def _made(file: MigrationFile) -> str | None:
     """Name the index that a migration's last statement makes."""
-    main = MigrationFile(file.path.with_name(f"{file.id}.sql"), file.number, file.previous)
+    main = replace(file, path=file.path.with_name(f"{file.id}.sql"))
     last = main.statements[-1]
     return _index(last) if isinstance(last, ast.IndexStmt) else None
 

@@ -21,6 +21,7 @@ from psycopg import Connection
 from psycopg.conninfo import make_conninfo
 from psycopg.rows import TupleRow
 
+from poolers import POOLER
 from runstore import (
     InvalidTransition,
     NewQuota,
@@ -58,8 +59,9 @@ class Reserve(Protocol):
 
 
 def open_connection(dsn: str) -> Conn:
-    """Open a connection that hears of a deadlock at once."""
-    dsn = make_conninfo(dsn, options="-c deadlock_timeout=10ms")
+    """Open a connection that hears of a deadlock at once, or by way of a pooler in a second."""
+    if not POOLER:
+        dsn = make_conninfo(dsn, options="-c deadlock_timeout=10ms")
     return psycopg.connect(dsn, autocommit=True)
 
 

@@ -59,14 +59,21 @@ class Session:
 
 
 @contextmanager
-def open_session(kind: Kind, dsn: str, **settings: Any) -> Generator[Session]:
+def open_session(
+    kind: Kind,
+    dsn: str,
+    *,
+    blocking: type[Connection[Any]] = Connection,
+    in_asyncio: type[AsyncConnection[Any]] = AsyncConnection,
+    **settings: Any,
+) -> Generator[Session]:
     """Open a connection with these settings of psycopg's, and with autocommit if they say none."""
     settings = {"autocommit": True, **settings}
     if kind == "blocking":
-        with Connection[Any].connect(dsn, **settings) as conn:
+        with blocking.connect(dsn, **settings) as conn:
             yield Session(conn, None)
         return
     with asyncio.Runner() as runner:
-        session = Session(runner.run(AsyncConnection[Any].connect(dsn, **settings)), runner)
+        session = Session(runner.run(in_asyncio.connect(dsn, **settings)), runner)
         with session.block(session.conn):
             yield session

@@ -86,6 +86,12 @@ class Transition:
     """The status that nothing changes afterwards, as an error names it; None: it may change."""
     also_writes: frozenset[str] = frozenset()
 
+    def repeats(self, first: Transition) -> bool:
+        """Say whether it finds nothing to change after another one."""
+        if self.function is finish_agent_step:
+            return self.leaves.items() <= first.leaves.items()
+        return self is first
+
     def __str__(self) -> str:
         said = [self.function.bind.__name__, *self.arguments]
         return "-".join(said if self.final in (None, *said) else [*said, str(self.final)])

@@ -42,6 +42,39 @@ def library(dsn: str, sizes: Sizes) -> Generator[Sampler]:
     yield lambda: fresh("import runstore")
 
 
+@contextmanager
+def dependencies_and_library(dsn: str, sizes: Sizes) -> Generator[Sampler]:
+    yield lambda: fresh(f"{DEPENDENCIES}, runstore")
+
+
+@contextmanager
+def library_for_events(dsn: str, sizes: Sizes) -> Generator[Sampler]:
+    yield lambda: fresh(EVENTS)
+
+
+@contextmanager
+def library_in_use(dsn: str, sizes: Sizes) -> Generator[Sampler]:
+    yield lambda: fresh(EVERYTHING)
+
+
+# What a program that appends and replays events has.
+EVENTS: Final = """
+from runstore import NewRunEvent, append_run_events, iter_run_events, open_pool
+NewRunEvent(type="noted")
+"""
+
+# All modules, and the schema of every input, which is built when the first one is made.
+EVERYTHING: Final = """
+from runstore import *
+from runstore.queries import Input
+inputs = [Input]
+while inputs:
+    model = inputs.pop()
+    model.model_rebuild()
+    inputs += model.__subclasses__()
+"""
+
+
 def fresh(statements: str) -> Sample:
     """Run statements in a new interpreter, and return what they cost there."""
     command = [sys.executable, "-c", PROGRAM.format(statements)]

@@ -25,8 +25,8 @@ WORKLOADS: Final = {
             Contestant("psycopg", "by_hand.single_writes:append"),
             Contestant("psycopg again", "by_hand.single_writes:append", "psycopg"),
             Contestant(
-                "psycopg, the library's statement",
-                "by_hand.single_writes:append_with_library_statement",
+                "psycopg, a statement for one event",
+                "by_hand.single_writes:append_as_one",
                 "psycopg",
             ),
             Contestant("runstore", "ours.single_writes:append", "psycopg", bar=0.80),
@@ -40,6 +40,11 @@ WORKLOADS: Final = {
                 "psycopg",
             ),
             Contestant("psycopg, async pool", "by_hand.single_writes:append_through_async_pool"),
+            Contestant(
+                "psycopg, async pool, a statement for one event",
+                "by_hand.single_writes:append_as_one_through_async_pool",
+                "psycopg, async pool",
+            ),
             Contestant(
                 "runstore, async pool",
                 "ours.single_writes:append_through_async_pool",
@@ -58,6 +63,11 @@ WORKLOADS: Final = {
         [
             Contestant("psycopg", "by_hand.single_writes:step"),
             Contestant("psycopg again", "by_hand.single_writes:step", "psycopg"),
+            Contestant(
+                "psycopg, a statement for finished steps",
+                "by_hand.single_writes:step_without_more",
+                "psycopg",
+            ),
             Contestant("runstore", "ours.single_writes:step", "psycopg", bar=0.80),
         ],
     ),
@@ -149,6 +159,19 @@ WORKLOADS: Final = {
             ),
         ],
     ),
+    "pipeline": Workload(
+        "20 steps of an agent in a transaction; on the server's machine, and 1 ms away from it",
+        [
+            Contestant("call by call", "ours.pipelines:call_by_call"),
+            Contestant("in a pipeline", "ours.pipelines:in_a_pipeline", "call by call"),
+            Contestant("call by call, 1 ms away", "ours.pipelines:call_by_call_away"),
+            Contestant(
+                "in a pipeline, 1 ms away",
+                "ours.pipelines:in_a_pipeline_away",
+                "call by call, 1 ms away",
+            ),
+        ],
+    ),
     "import": Workload(
         "the package imported by a fresh interpreter",
         [
@@ -159,10 +182,25 @@ WORKLOADS: Final = {
                 "psycopg, psycopg_pool, pydantic",
             ),
             Contestant(
-                "runstore",
-                "package_import:library",
+                "the same and runstore",
+                "package_import:dependencies_and_library",
                 "psycopg, psycopg_pool, pydantic",
                 bar=1.10,
+            ),
+            Contestant(
+                "runstore by itself",
+                "package_import:library",
+                "psycopg, psycopg_pool, pydantic",
+            ),
+            Contestant(
+                "runstore, to append and replay events",
+                "package_import:library_for_events",
+                "psycopg, psycopg_pool, pydantic",
+            ),
+            Contestant(
+                "runstore, every module and every input",
+                "package_import:library_in_use",
+                "psycopg, psycopg_pool, pydantic",
             ),
         ],
         commits=False,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final, TypeVar
 from uuid import UUID
@@ -55,6 +56,18 @@ def page(
         return Page[Any].model_construct(items=items, next_cursor=next_cursor)
 
     return Statement(sql, {**parameters, **start, "row_limit": page_size + 1}, read, prepare=False)
+
+
+def only(pages: Statement[Page[RowT]], wanted: Callable[[RowT], bool]) -> Statement[Page[RowT]]:
+    """Answer of each page the rows that are wanted; one may be empty and not be the last."""
+
+    def read(rows: Rows) -> Page[RowT]:
+        found = pages.read(rows)
+        return Page[Any].model_construct(
+            items=[item for item in found.items if wanted(item)], next_cursor=found.next_cursor
+        )
+
+    return replace(pages, read=read)
 
 
 def _encode(values: list[UUID | datetime | int | str]) -> str:

@@ -16,7 +16,7 @@ from typing import Any, Final, Literal, LiteralString, cast, get_args
 Kind = Literal["one", "maybe", "many", "value", "count"]
 
 _HEADER: Final = re.compile(r"^-- name: ([a-z][a-z0-9_]*) :([a-z]+)$", re.MULTILINE)
-_PLACEHOLDER: Final = re.compile(r"%\((\w+)\)[sbt]")
+_PLACEHOLDER: Final = re.compile(r"%(?:\((\w+)\)([sbt])|%)")
 _PACKAGE: Final = Path(__file__).resolve().parent
 
 
@@ -31,7 +31,40 @@ class Sql:
     @property
     def placeholders(self) -> frozenset[str]:
         """The names of its parameters."""
-        return frozenset(_PLACEHOLDER.findall(self.text))
+        return frozenset(number_placeholders(self.text).names)
+
+
+@dataclass(frozen=True, slots=True)
+class Numbered:
+    """A query with $1, $2 for its named placeholders.
+
+    `names` are theirs in that order, `formats` say of each what psycopg's letter says: s, b or t.
+    `plain` is False when the text holds a percent sign that is no placeholder, or a name in two
+    formats, which psycopg refuses.
+    """
+
+    text: str
+    names: tuple[str, ...]
+    formats: tuple[str, ...]
+    plain: bool
+
+
+def number_placeholders(text: str) -> Numbered:
+    """Replace psycopg's placeholders by PostgreSQL's, the first one named by $1."""
+    formats: dict[str, str] = {}
+    numbers: dict[str, int] = {}
+    plain = "%" not in _PLACEHOLDER.sub("", text)
+
+    def number(match: re.Match[str]) -> str:
+        nonlocal plain
+        name, format = match[1], match[2]
+        if name is None:
+            return "%"
+        plain &= formats.setdefault(name, format) == format
+        return f"${numbers.setdefault(name, len(numbers) + 1)}"
+
+    numbered = _PLACEHOLDER.sub(number, text)
+    return Numbered(numbered, tuple(formats), tuple(formats.values()), plain)
 
 
 def directory(name: str) -> Path:

@@ -215,14 +215,15 @@ def list_agent_invocations(
 def complete_agent_invocation(invocation_id: UUID, data: InvocationOutcome) -> Statement[Finished]:
     """Give a running invocation its outcome, whatever it was.
 
-    Raises `NotFound` or `InvalidTransition`.
+    Idempotent: repeated with the same outcome it answers as it did. Raises `NotFound` or
+    `InvalidTransition`.
     """
-    parameters = parameters_of(data, InvocationOutcome)
-    parameters |= {"run_id": run_of(invocation_id), "invocation_id": invocation_id}
+    outcome = parameters_of(data, InvocationOutcome)
     return transition(
         Finished,
         _SQL["complete_agent_invocation"],
-        parameters,
+        {"run_id": run_of(invocation_id), "invocation_id": invocation_id, **outcome},
         _INVOCATION,
         lambda: get_agent_invocation.bind(invocation_id),
+        leaves=outcome,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Annotated, ClassVar, Final
+from typing import Annotated, Any, ClassVar, Final
 from uuid import UUID
 
 from pydantic import Field, JsonValue
@@ -29,7 +29,7 @@ from ._models import (
 )
 from ._pages import page
 from ._query import Statement, Steps, query
-from ._statements import create, create_many, get, many, one
+from ._statements import create, create_many, get, many, one, says
 from .errors import InvalidTransition
 from .ids import run_of
 
@@ -152,21 +152,21 @@ def finish_agent_step(
 ) -> Statement[Finished]:
     """Finish an open step; a content or a count of tokens replaces what it was opened with.
 
-    Raises `NotFound`, or `InvalidTransition` when the step is finished.
+    Idempotent: where the finished step says what is given, it answers as it did. Raises
+    `NotFound`, or `InvalidTransition` when the step is finished and says something else.
     """
+    given = {"content": nullable(content, "content"), "tokens": tokens}
     return one(
         Finished,
         _SQL["finish_agent_step"],
-        {
-            "run_id": run_of(step_id),
-            "step_id": step_id,
-            "content": nullable(content, "content"),
-            "tokens": tokens,
-        },
-        absent=lambda: _refuse(step_id),
+        {"run_id": run_of(step_id), "step_id": step_id, **given},
+        absent=lambda: _finished(step_id, given),
     )
 
 
-def _refuse(step_id: UUID) -> Steps[Finished]:
-    yield from get_agent_step.bind(step_id)
-    raise InvalidTransition(_STEP, step_id, "finished")
+def _finished(step_id: UUID, given: dict[str, Any]) -> Steps[Finished]:
+    step = yield from get_agent_step.bind(step_id)
+    replaced = {name: value for name, value in given.items() if value is not None}
+    if step.finished_at is None or not says(step, replaced):
+        raise InvalidTransition(_STEP, step_id, "finished")
+    return Finished(run_id=step.run_id, id=step.id, finished_at=step.finished_at)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, ClassVar, Final, Literal
+from typing import Any, ClassVar, Final, Literal, cast
 from uuid import UUID
 
 from pydantic import Field, JsonValue
@@ -60,6 +60,7 @@ class BranchState(Row):
     report_id: UUID
     status: BranchStatus
     updated_at: datetime
+    discarded_at: datetime | None
 
 
 class BranchSection(Row):
@@ -240,10 +241,13 @@ def merge_branch_report(branch_id: UUID) -> Steps[ReportState]:
     report too since the branch first changed them. `revert_branch_section` gives up the
     branch's side of one; what is put after that starts from the report's side.
 
-    Locks the branch, then the report. Raises `NotFound`, or `InvalidTransition` when the branch
-    is not open or the report is no draft.
+    Idempotent: of a branch that is merged, it answers the report as it is. Locks the branch, then
+    the report. Raises `NotFound`, or `InvalidTransition` when the branch is discarded or the report
+    is no draft.
     """
     branch = yield from lock_branch_report.bind(branch_id)
+    if branch.status == "merged":
+        return (yield from lock_report.bind(branch.report_id))
     if branch.status != "open":
         raise InvalidTransition(_BRANCH, branch_id, branch.status)
     report = yield from lock_report.bind(branch.report_id)
@@ -268,14 +272,26 @@ def _merge_branch_report(branch_id: UUID, report_id: UUID) -> Statement[ReportSt
 
 @query
 def discard_branch_report(branch_id: UUID) -> Statement[Finished]:
-    """Give an open branch up; it stays readable. Raises `NotFound` or `InvalidTransition`."""
+    """Give an open branch up; it stays readable.
+
+    Idempotent. Raises `NotFound`, or `InvalidTransition` when the branch is merged.
+    """
     return transition(
         Finished,
         _SQL["discard_branch_report"],
         _key(branch_id),
         _BRANCH,
         lambda: lock_branch_report.bind(branch_id),
+        leaves={"status": "discarded"},
+        answer=_discarded,
     )
+
+
+def _discarded(branch: BranchState) -> Steps[Finished]:
+    yield from ()
+    # A branch that is discarded has this time.
+    finished_at = cast("datetime", branch.discarded_at)
+    return Finished(run_id=branch.run_id, id=branch.id, finished_at=finished_at)
 
 
 def _key(branch_id: UUID) -> dict[str, Any]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, Final, NoReturn
+from typing import Any, Final
 from uuid import UUID
 
 from . import _sql
 from ._models import Amount, Key, Row
 from ._query import Statement, Steps, query
-from ._statements import one, parameters_of
+from ._statements import maker, one, parameters_of
 from .branch_reports import BranchSection, get_branch_report
 from .errors import InvalidTransition, NotFound
 from .ids import run_of
@@ -83,14 +83,17 @@ def remove_branch_section(
     """Leave a section out of an open branch; a merge takes it out of the report.
 
     A section that only the branch has is forgotten. `expected_version` is the version that
-    `get_branch_report` shows; `StaleWrite` says that it is another one. Locks the branch. Raises
-    `NotFound` when the branch or the section does not exist, `InvalidTransition` when the branch
-    is not open.
+    `get_branch_report` shows; `StaleWrite` says that it is another one, and with it the call may
+    be repeated when its answer was lost. Locks the branch. Raises `NotFound` when the branch or
+    the section does not exist, `InvalidTransition` when the branch is not open.
     """
 
-    def refuse() -> Steps[NoReturn]:
+    def not_removed() -> Steps[BranchSectionState]:
         section = yield from _writable(branch_id, slug)
         if section is None:
+            removed = yield from find_removed_branch_section.bind(branch_id, slug)
+            if removed is not None and removed.version - 1 == expected_version:
+                return removed
             raise NotFound("report section", slug)
         raise stale(slug, expected_version, section.version)
 
@@ -98,7 +101,7 @@ def remove_branch_section(
         BranchSectionState,
         _SQL["remove_branch_section"],
         {**_key(branch_id), "slug": slug, "expected_version": expected_version},
-        absent=refuse,
+        absent=not_removed,
         prepare=False,
     )
 
@@ -108,19 +111,34 @@ def revert_branch_section(branch_id: UUID, slug: Key) -> Statement[BranchSection
     """Forget what an open branch changed of a section: it shows the report's again.
 
     What is put after that starts from the report's version of then, which is how a conflict is
-    resolved. Locks the branch. Raises `NotFound` when the branch does not exist or changed no
-    such section, `InvalidTransition` when the branch is not open.
+    resolved. Idempotent. Locks the branch. Raises `NotFound` when the branch does not exist or
+    changed no such section, `InvalidTransition` when the branch is not open.
     """
 
-    def refuse() -> Steps[NoReturn]:
+    def not_reverted() -> Steps[BranchSectionState]:
         yield from _writable(branch_id, slug)
-        raise NotFound("branch section", slug)
+        reverted = yield from find_removed_branch_section.bind(branch_id, slug)
+        if reverted is None:
+            raise NotFound("branch section", slug)
+        return reverted
 
     return one(
         BranchSectionState,
         _SQL["revert_branch_section"],
         {**_key(branch_id), "slug": slug},
-        absent=refuse,
+        absent=not_reverted,
+        prepare=False,
+    )
+
+
+@query
+def find_removed_branch_section(branch_id: UUID, slug: str) -> Statement[BranchSectionState | None]:
+    """Return what was left of a branch's section that was removed or reverted, or None."""
+    make = maker(BranchSectionState)
+    return Statement(
+        _SQL["find_removed_branch_section"],
+        {**_key(branch_id), "slug": slug},
+        lambda rows: make(rows[0]) if rows else None,
         prepare=False,
     )
 

@@ -31,6 +31,9 @@ _LIBPQ: Final = {
     "tcp_user_timeout": 30_000,
 }
 
+# Where a connection keeps what asks the machine whether there is something to read.
+_POLL: Final = "_runstore_poll"
+
 
 def _settings(dsn: str, pooler: bool, overrides: Mapping[str, Any]) -> dict[str, Any]:
     try:
@@ -70,7 +73,7 @@ def connect(dsn: str, *, pooler: bool = False, **settings: Any) -> Connection[An
       goes into `transaction(conn)`. BEGIN and COMMIT around each call cost 1.7 times as much.
     - `prepare_threshold=5`, psycopg's own; None with `pooler=True`, for a pooler in transaction
       mode that does not track prepared statements (PgBouncer before 1.22). None also turns off
-      that the library prepares its statements at once.
+      that the library prepares its statements when it uses them a second time.
     - `application_name=runstore`, so that `pg_stat_activity` names the connection.
     - `connect_timeout=10` seconds, `keepalives_idle=30` seconds and `tcp_user_timeout=30000`
       milliseconds, so that a dead server is noticed within half a minute.
@@ -105,6 +108,8 @@ def open_pool(
       one has something to read, which the machine itself knows: it costs no round trip.
     - `max_idle=300` and `max_lifetime=3600` seconds, so that the pool follows a failover and a
       server's memory does not grow with old sessions.
+    - `reconnect_timeout=5` seconds, after which a pool that cannot connect begins anew. It pauses
+      twice as long after each attempt; psycopg's own 300 may add as much again to an outage.
     - `timeout=30` seconds to wait for a free connection, then `psycopg_pool.PoolTimeout`.
 
     `pool_settings` are parameters of `psycopg_pool.ConnectionPool`, each of which overrides
@@ -150,6 +155,7 @@ def _pool_settings(
         "check": check,
         "max_idle": 300,
         "max_lifetime": 3600,
+        "reconnect_timeout": 5,
         "timeout": 30,
     }
     return {**ours, **(overrides or {})}
@@ -170,8 +176,10 @@ def _has_something_to_read(conn: Connection[Any] | AsyncConnection[Any]) -> bool
     # poll, the answer is that it may have.
     if not hasattr(select, "poll"):
         return True
-    poll = select.poll()
-    poll.register(conn.fileno(), select.POLLIN)
+    poll: select.poll | None = conn.__dict__.get(_POLL)
+    if poll is None:
+        poll = conn.__dict__[_POLL] = select.poll()
+        poll.register(conn.fileno(), select.POLLIN)
     return bool(poll.poll(0))
 
 

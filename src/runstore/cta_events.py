@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, ClassVar, Final, Literal
+from typing import Any, ClassVar, Final, Literal, cast
 from uuid import UUID
 
 from pydantic import Field, JsonValue
@@ -25,7 +25,7 @@ from ._models import (
     child_of_run,
 )
 from ._pages import page
-from ._query import Statement, query
+from ._query import Statement, Steps, query
 from ._statements import create, get, many, transition
 from .ids import run_of
 
@@ -127,24 +127,35 @@ def list_cta_events(
 def complete_cta_event(
     cta_id: UUID, response_data: JsonValue, *, resolved_by: Key | None = None
 ) -> Statement[Finished]:
-    """Answer a pending question. Raises `NotFound` or `InvalidTransition`."""
-    parameters = {
+    """Answer a pending question.
+
+    Idempotent: repeated with the same answer of the same person it answers as it did. Raises
+    `NotFound` or `InvalidTransition`.
+    """
+    given = {
         "response_data": nullable(response_data, "response_data"),
         "resolved_by": resolved_by,
     }
-    return _resolve("complete_cta_event", cta_id, parameters)
+    return _resolve("complete_cta_event", cta_id, "completed", given)
 
 
 @query
 def timeout_cta_event(cta_id: UUID) -> Statement[Finished]:
-    """Give up on a pending question, overdue or not. Raises `NotFound` or `InvalidTransition`."""
-    return _resolve("timeout_cta_event", cta_id, {})
+    """Give up on a pending question, overdue or not.
+
+    Idempotent. Raises `NotFound` or `InvalidTransition`.
+    """
+    return _resolve("timeout_cta_event", cta_id, "timed_out", {})
 
 
 @query
 def cancel_cta_event(cta_id: UUID, *, resolved_by: Key | None = None) -> Statement[Finished]:
-    """Withdraw a pending question. Raises `NotFound` or `InvalidTransition`."""
-    return _resolve("cancel_cta_event", cta_id, {"resolved_by": resolved_by})
+    """Withdraw a pending question.
+
+    Idempotent: repeated by the same person it answers as it did. Raises `NotFound` or
+    `InvalidTransition`.
+    """
+    return _resolve("cancel_cta_event", cta_id, "cancelled", {"resolved_by": resolved_by})
 
 
 @query
@@ -157,6 +168,19 @@ def expire_cta_events() -> Statement[list[Finished]]:
     return many(Finished, _SQL["expire_cta_events"], {})
 
 
-def _resolve(name: str, id: UUID, parameters: dict[str, Any]) -> Statement[Finished]:
-    parameters |= {"run_id": run_of(id), "cta_id": id}
-    return transition(Finished, _SQL[name], parameters, _CTA, lambda: get_cta_event.bind(id))
+def _resolve(name: str, id: UUID, status: CtaStatus, given: dict[str, Any]) -> Statement[Finished]:
+    return transition(
+        Finished,
+        _SQL[name],
+        {"run_id": run_of(id), "cta_id": id, **given},
+        _CTA,
+        lambda: get_cta_event.bind(id),
+        leaves={"status": status, **given},
+        answer=_resolved,
+    )
+
+
+def _resolved(cta: CtaEvent) -> Steps[Finished]:
+    yield from ()
+    # A question that is not pending has this time.
+    return Finished(run_id=cta.run_id, id=cta.id, finished_at=cast("datetime", cta.resolved_at))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, ClassVar, Final, NoReturn
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar, Final
 from uuid import UUID
 
 from pydantic import JsonValue
@@ -11,11 +11,18 @@ from pydantic import JsonValue
 from . import _sql
 from ._arrays import arrays_of
 from ._json import nullable
-from ._models import Key, RunId
+from ._models import Key, RunId, RunStatus
 from ._query import Statement, Steps, query
-from ._statements import columns_of, one, parameters_of, refuse_other_than_taken, same_many
+from ._statements import (
+    columns_of,
+    one,
+    parameters_of,
+    refuse_other_than_taken,
+    same_many,
+    transition,
+)
 from .errors import InvalidPayload, InvalidTransition, NotFound, RunstoreError
-from .runs import NewRun, Run, RunState, existing_run, get_run, state_of
+from .runs import NewRun, Run, RunState, existing_run, get_run, get_run_state, repeated_end
 from .tool_calls import NewToolCall, find_tool_calls
 
 _SQL: Final = _sql.load("feature_runs")
@@ -57,10 +64,16 @@ def create_feature_run(data: NewFeatureRun) -> Statement[Run]:
 def update_feature_run_phase(run_id: RunId, phase: Key) -> Statement[RunState]:
     """Move a running feature run to another phase and write its event `run.phase_changed`.
 
-    Locks the run's head. Raises `NotFound` or `InvalidTransition`.
+    Idempotent: a move to the phase in which the run is changes nothing. Locks the run's head.
+    Raises `NotFound` or `InvalidTransition`.
     """
-    parameters = {"run_id": run_id, "phase": phase}
-    return _change("update_feature_run_phase", run_id, parameters)
+    return _change(
+        "update_feature_run_phase",
+        run_id,
+        "running",
+        {"phase": phase},
+        lambda run: get_run_state.bind(run.id, ["run.phase_changed", "run.started"]),
+    )
 
 
 @query
@@ -81,8 +94,9 @@ def advance_feature_run(
 
     def repeated() -> Steps[RunState]:
         if not (yield from same_many(tool_calls, find_tool_calls.bind(run_id, columns["id"]))):
-            yield from _refuse(run_id)
-        return (yield from state_of((yield from get_run.bind(run_id))))
+            run = yield from _get_feature_run(run_id)
+            raise InvalidTransition(_FEATURE_RUN, run_id, run.status)
+        return (yield from get_run_state.bind(run_id, ["run.phase_changed"]))
 
     def refused(error: RunstoreError) -> Steps[RunState]:
         refuse_other_than_taken(error)
@@ -97,10 +111,11 @@ def advance_feature_run(
 def complete_feature_run(run_id: RunId, *, output: JsonValue = None) -> Statement[RunState]:
     """Complete a running feature run and write its event `run.completed`.
 
-    Locks the run's head. Raises `NotFound` or `InvalidTransition`.
+    Idempotent: repeated with the same output it answers as it did. Locks the run's head. Raises
+    `NotFound` or `InvalidTransition`.
     """
-    parameters = {"run_id": run_id, "output": nullable(output, "output")}
-    return _change("complete_feature_run", run_id, parameters)
+    given = {"output": nullable(output, "output")}
+    return _change("complete_feature_run", run_id, "completed", given, repeated_end)
 
 
 @query
@@ -109,26 +124,36 @@ def fail_feature_run(
 ) -> Statement[RunState]:
     """Fail a running feature run and write its event `run.failed`; `error` says why.
 
-    `output` is what it had made by then. Locks the run's head. Raises `NotFound` or
-    `InvalidTransition`.
+    `output` is what it had made by then. Idempotent: repeated with the same error and output it
+    answers as it did. Locks the run's head. Raises `NotFound` or `InvalidTransition`.
     """
-    parameters = {
-        "run_id": run_id,
-        "output": nullable(output, "output"),
-        "error": nullable(error, "error"),
-    }
-    return _change("fail_feature_run", run_id, parameters)
+    given = {"output": nullable(output, "output"), "error": nullable(error, "error")}
+    return _change("fail_feature_run", run_id, "failed", given, repeated_end)
 
 
-def _change(name: str, run_id: UUID, parameters: dict[str, Any]) -> Statement[RunState]:
-    return one(RunState, _SQL[name], parameters, absent=lambda: _refuse(run_id))
+def _change(
+    name: str,
+    run_id: UUID,
+    status: RunStatus,
+    given: dict[str, Any],
+    answer: Callable[[Run], Steps[RunState] | Statement[RunState]],
+) -> Statement[RunState]:
+    return transition(
+        RunState,
+        _SQL[name],
+        {"run_id": run_id, **given},
+        _FEATURE_RUN,
+        lambda: _get_feature_run(run_id),
+        leaves={"status": status, **given},
+        answer=answer,
+    )
 
 
-def _refuse(run_id: UUID) -> Steps[NoReturn]:
+def _get_feature_run(run_id: UUID) -> Steps[Run]:
     try:
         run = yield from get_run.bind(run_id)
     except NotFound:
         raise NotFound(_FEATURE_RUN, run_id) from None
     if run.kind != "feature":
         raise NotFound(_FEATURE_RUN, run_id)
-    raise InvalidTransition(_FEATURE_RUN, run_id, run.status)
+    return run

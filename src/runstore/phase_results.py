@@ -101,8 +101,13 @@ def get_phase_results(run_id: RunId) -> Statement[list[PhaseResult]]:
 
 @query
 def pass_phase_result(phase_result_id: UUID, output: JsonValue) -> Statement[Finished]:
-    """Pass a running attempt with what it gave. Raises `NotFound` or `InvalidTransition`."""
-    return _finish("pass_phase_result", phase_result_id, {"output": nullable(output, "output")})
+    """Pass a running attempt with what it gave.
+
+    Idempotent: repeated with the same output it answers as it did. Raises `NotFound` or
+    `InvalidTransition`.
+    """
+    given = {"output": nullable(output, "output")}
+    return _finish("pass_phase_result", phase_result_id, "passed", given)
 
 
 @query
@@ -111,14 +116,19 @@ def fail_phase_result(
 ) -> Statement[Finished]:
     """Fail a running attempt; `error` says why, `output` is what it had made by then.
 
-    Raises `NotFound` or `InvalidTransition`.
+    Idempotent: repeated with the same error and output it answers as it did. Raises `NotFound`
+    or `InvalidTransition`.
     """
-    parameters = {"error": nullable(error, "error"), "output": nullable(output, "output")}
-    return _finish("fail_phase_result", phase_result_id, parameters)
+    given = {"error": nullable(error, "error"), "output": nullable(output, "output")}
+    return _finish("fail_phase_result", phase_result_id, "failed", given)
 
 
-def _finish(name: str, id: UUID, parameters: dict[str, Any]) -> Statement[Finished]:
-    parameters |= {"run_id": run_of(id), "phase_result_id": id}
+def _finish(name: str, id: UUID, status: PhaseStatus, given: dict[str, Any]) -> Statement[Finished]:
     return transition(
-        Finished, _SQL[name], parameters, _PHASE_RESULT, lambda: get_phase_result.bind(id)
+        Finished,
+        _SQL[name],
+        {"run_id": run_of(id), "phase_result_id": id, **given},
+        _PHASE_RESULT,
+        lambda: get_phase_result.bind(id),
+        leaves={"status": status, **given},
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Annotated, ClassVar, Final, NoReturn
+from typing import Annotated, ClassVar, Final
 from uuid import UUID
 
 from pydantic import AfterValidator, Field, JsonValue
@@ -13,7 +13,7 @@ from . import _sql
 from ._models import Amount, Input, JsonArray, JsonObject, Key, Page, Row, Text
 from ._pages import page
 from ._query import Statement, Steps, operation, query
-from ._statements import many, one, parameters_of
+from ._statements import maker, many, one, parameters_of
 from .errors import Conflict, InvalidTransition, NotFound, StaleWrite
 from .ids import new_child_id, run_of
 from .reports import ReportSection, get_report, lock_report
@@ -149,14 +149,17 @@ def remove_report_section(
 ) -> Statement[SectionState]:
     """Take a section out of a draft; its text is gone.
 
-    With `expected_version`, `StaleWrite` says that the section's version is another one. Locks
-    the report. Raises `NotFound` when the report or the section does not exist,
-    `InvalidTransition` when the report is no draft.
+    With `expected_version`, `StaleWrite` says that the section's version is another one, and the
+    call may be repeated when its answer was lost. Locks the report. Raises `NotFound` when the
+    report or the section does not exist, `InvalidTransition` when the report is no draft.
     """
 
-    def refuse() -> Steps[NoReturn]:
+    def not_removed() -> Steps[SectionState]:
         section = yield from _writable(report_id, slug, expected_version)
         if section is None:
+            removed = yield from find_removed_section.bind(report_id, slug)
+            if removed is not None and removed.version - 1 == expected_version:
+                return removed
             raise NotFound(_SECTION, slug)
         raise stale(slug, expected_version, section.version)
 
@@ -169,7 +172,19 @@ def remove_report_section(
             "slug": slug,
             "expected_version": expected_version,
         },
-        absent=refuse,
+        absent=not_removed,
+        prepare=False,
+    )
+
+
+@query
+def find_removed_section(report_id: UUID, slug: str) -> Statement[SectionState | None]:
+    """Return what the removal of a section left, or None when none of this slug is removed."""
+    make = maker(SectionState)
+    return Statement(
+        _SQL["find_removed_section"],
+        {"run_id": run_of(report_id), "report_id": report_id, "slug": slug},
+        lambda rows: make(rows[0]) if rows else None,
         prepare=False,
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any, ClassVar, Final, Literal
 from uuid import UUID
@@ -24,7 +25,7 @@ from ._models import (
 )
 from ._pages import page
 from ._query import Rows, Statement, Steps, operation, query
-from ._statements import get, maker, not_found, one, parameters_of, refuse_differences
+from ._statements import get, maker, not_found, one, parameters_of, refuse_differences, says
 from .errors import Conflict, InvalidTransition, NotFound, StaleWrite
 from .ids import run_of
 
@@ -198,13 +199,18 @@ def update_report(
     """Change the title, the format or the summary of a draft; what is None stays as it is.
 
     With `expected_revision` it is a compare-and-set: `StaleWrite` says that the report or a
-    section of it was written since. Raises `NotFound`, or `InvalidTransition` when the report
-    is no draft.
+    section of it was written since. Such an update may be repeated when its answer was lost: the
+    repetition changes nothing. Raises `NotFound`, or `InvalidTransition` when the report is no
+    draft.
     """
     given = {"title": title, "format": format, "summary": summary}
 
     def refuse() -> Steps[ReportState]:
-        report = (yield from get_report.bind(report_id)).report
+        report = yield from _get_report(report_id)
+        written = {name: value for name, value in given.items() if value is not None}
+        repeated = says(report, {"status": "draft", **written})
+        if repeated and report.revision - 1 == expected_revision:
+            return _state_of(report)
         _refuse_unless_draft(report, expected_revision)
         # The reason is gone between the two statements.
         raise Conflict(f"report {report_id} was written to at the same time; repeat the write")
@@ -234,9 +240,12 @@ def publish_report(
 
     With `expected_revision`, that of the report that was reviewed, `StaleWrite` says that it
     was written to since. Nothing can be written to a published report before it is revised.
-    Locks the report. Raises `NotFound`, or `InvalidTransition` when the report is no draft.
+    Idempotent: of a report that is published, it answers as it did. Locks the report. Raises
+    `NotFound`, or `InvalidTransition` when the report is no draft.
     """
     report = yield from lock_report.bind(report_id)
+    if report.status == "published" and expected_revision in (None, report.revision):
+        return report
     _refuse_unless_draft(report, expected_revision)
     # A statement of its own: only one that starts under the lock sees the sections that others
     # committed while it waited.
@@ -258,28 +267,44 @@ def _publish_report(report_id: UUID) -> Statement[ReportState]:
 def revise_report(report_id: UUID) -> Statement[ReportState]:
     """Make a published report the draft of its next version; its sections stay as they are.
 
-    The published version stays readable. Raises `NotFound`, or `InvalidTransition` when the
-    report is not published.
+    The published version stays readable. Idempotent: of a draft of a later version it answers
+    the report as it is. Raises `NotFound`, or `InvalidTransition` when the report is archived or
+    was never published.
     """
-    return _change("revise_report", report_id)
+    return _change(
+        "revise_report",
+        report_id,
+        lambda report: report.status == "draft" and report.published_version is not None,
+    )
 
 
 @query
 def archive_report(report_id: UUID) -> Statement[ReportState]:
     """Archive a draft or a published report, which never changes again.
 
-    What was published stays readable. Raises `NotFound`, or `InvalidTransition` when the report
-    is archived.
+    What was published stays readable. Idempotent. Raises `NotFound`.
     """
-    return _change("archive_report", report_id)
+    return _change("archive_report", report_id, lambda report: report.status == "archived")
 
 
-def _change(name: str, report_id: UUID) -> Statement[ReportState]:
-    def refuse() -> Steps[ReportState]:
-        document = yield from get_report.bind(report_id)
-        raise InvalidTransition(_REPORT, report_id, document.report.status)
+def _change(
+    name: str, report_id: UUID, is_repeated: Callable[[Report], bool]
+) -> Statement[ReportState]:
+    def unchanged() -> Steps[ReportState]:
+        report = yield from _get_report(report_id)
+        if not is_repeated(report):
+            raise InvalidTransition(_REPORT, report_id, report.status)
+        return _state_of(report)
 
-    return one(ReportState, _SQL[name], _key(report_id), absent=refuse)
+    return one(ReportState, _SQL[name], _key(report_id), absent=unchanged)
+
+
+def _get_report(report_id: UUID) -> Steps[Report]:
+    return (yield from get_report.bind(report_id)).report
+
+
+def _state_of(report: Report) -> ReportState:
+    return ReportState(**{name: report.__dict__[name] for name in ReportState.model_fields})
 
 
 def _key(report_id: UUID) -> dict[str, Any]:

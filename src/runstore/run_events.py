@@ -12,7 +12,8 @@ from pydantic import Field, JsonValue
 from . import _sql
 from ._arrays import Array, array
 from ._json import document, together
-from ._models import Amount, Input, Json, Key, Row, RunId, RunStatus
+from ._models import Amount, Input, Json, Key, Page, Row, RunId, RunStatus
+from ._pages import only, page
 from ._query import Rows, Statement, Steps, query, reads
 from ._statements import get, maker, many, not_found
 from .errors import (
@@ -66,6 +67,39 @@ class RunHead(Row):
     closed: bool
     heartbeat_at: datetime
     purged_seq: int | None
+
+
+class LogAudit(Row):
+    """A run's log beside what its head and its segments say of it.
+
+    `shared_events` are those of other runs that a fork reads up to `shared_seq`; both are 0 for a
+    run that shares none. Its own are counted after `purged_seq`, and their numbers are None where
+    it has none.
+    """
+
+    run_id: UUID
+    status: RunStatus
+    closed: bool
+    last_seq: int
+    purged_seq: int | None
+    shared_events: int
+    shared_seq: int
+    own_events: int
+    own_first_seq: int | None
+    own_last_seq: int | None
+
+    @property
+    def fault(self) -> str | None:
+        """Say what is wrong with the log; None when nothing is."""
+        if self.closed != (self.status in ("completed", "failed", "cancelled")):
+            return f"is {'closed' if self.closed else 'open'}, and its run is {self.status}"
+        if self.shared_events != self.shared_seq:
+            return f"has {self.shared_events} of the {self.shared_seq} events that it shares"
+        start = max(self.shared_seq, self.purged_seq or 0)
+        end = start if self.own_last_seq is None else self.own_last_seq
+        if self.own_events != end - start or self.own_first_seq not in (None, start + 1):
+            return f"has {self.own_events} events after {start} and up to {end}"
+        return None if end == self.last_seq else f"ends at {end} instead of {self.last_seq}"
 
 
 class NewRunEvent(Input):
@@ -132,7 +166,7 @@ def documents_of(events: Iterable[EventLike], types: list[str], first: int = 0) 
                 name, payload = event
                 encoded = document(payload, "payload")
             else:
-                made = _made(event)
+                made = event_of(event)
                 name, encoded = made.type, made.encoded["payload"] or _NULL
             if name not in known:
                 known[name] = _own_type(name)
@@ -147,7 +181,8 @@ def _is_pair(event: tuple[object, ...]) -> bool:
     return len(event) == _FIELDS and type(event[0]) is str
 
 
-def _made(event: object) -> NewRunEvent:
+def event_of(event: object) -> NewRunEvent:
+    """Return an event, or make it of its pair. Raises `InvalidPayload`."""
     kind = type(event).__name__
     if isinstance(event, NewRunEvent):
         return event
@@ -232,7 +267,7 @@ def _unappended(
     if append_id is not None:
         found = yield from find_appended_events.bind(run_id, append_id, len(events))
         if found:
-            given = map(_made, events)
+            given = map(event_of, events)
             if len(found) != len(events) or any(
                 event.differences(row) for event, row in zip(given, found, strict=True)
             ):
@@ -263,7 +298,7 @@ def get_run_head(run_id: RunId) -> Statement[RunHead]:
 
 
 @query
-@reads(UUID, RunStatus, int, int | None, RunEvent | None)
+@reads(UUID | None, RunStatus | None, int | None, int | None, RunEvent | None)
 def read_run_events(
     run_id: RunId, *, after: Amount = 0, page_size: int = 500
 ) -> Statement[EventPage]:
@@ -274,16 +309,13 @@ def read_run_events(
     """
     if not 1 <= page_size <= MAX_PAGE_SIZE:
         raise InvalidPayload("page_size", f"must be from 1 to {MAX_PAGE_SIZE}")
-    make = maker(RunEvent)
+    make_page, make_event = maker(EventPage), maker(RunEvent, after=4)
 
     def read(rows: Rows) -> EventPage:
-        run_id, status, last_seq, purged_seq, first_seq, *_ = rows[0]
+        *events, (run_id, status, last_seq, purged_seq, *_) = rows
         if purged_seq is not None and after < purged_seq:
             raise EventsPurged(run_id, purged_seq)
-        events = [] if first_seq is None else [make(row[4:]) for row in rows]
-        return EventPage.model_construct(
-            run_id=run_id, status=status, last_seq=last_seq, events=events
-        )
+        return make_page((run_id, status, last_seq, [make_event(row) for row in events]))
 
     return Statement(
         _SQL["read_run_events"],
@@ -292,3 +324,25 @@ def read_run_events(
         lambda: not_found("run", run_id),
         prepare=False,
     )
+
+
+@query
+def verify_run_events(
+    *, cursor: str | None = None, page_size: int = 1000
+) -> Statement[Page[LogAudit]]:
+    """Check the logs of a batch of runs, of every tenant, and return those that have a fault.
+
+    A log is numbered from 1 without a gap up to what the run's head says, and is closed when its
+    run has ended. An empty page that has no `next_cursor` says that this holds for all; a page may
+    be empty and have one. Each batch of `page_size` runs is one statement and one snapshot, locks
+    nothing, and counts all events of its runs.
+    """
+    audits = page(
+        LogAudit,
+        _SQL["verify_run_events"],
+        {},
+        key={"after_run_id": "run_id"},
+        cursor=cursor,
+        page_size=page_size,
+    )
+    return only(audits, lambda audit: audit.fault is not None)

@@ -14,10 +14,19 @@ from ._json import nullable
 from ._models import Input, Json, JsonObject, Key, Page, Row, RunId, RunKind, RunStatus
 from ._pages import page
 from ._query import Statement, Steps, query
-from ._statements import get, maker, one, parameters_of, refuse_differences, transition
+from ._statements import (
+    get,
+    maker,
+    many,
+    not_found,
+    one,
+    parameters_of,
+    refuse_differences,
+    transition,
+)
 from .errors import Conflict, InvalidPayload, InvalidTransition
 from .ids import new_run_id
-from .run_events import EventLike, event_columns, get_run_head
+from .run_events import EventLike, event_columns, event_of, find_appended_events, read_run_events
 
 _SQL: Final = _sql.load("runs")
 _RUN: Final = "run"
@@ -54,6 +63,17 @@ class Run(Row):
     updated_at: datetime
     cancel_requested_at: datetime | None
     finished_at: datetime | None
+
+
+class FoundRun(Row):
+    """A run that is looked for by a part of its id."""
+
+    id: UUID
+    tenant_id: str
+    kind: RunKind
+    name: str | None
+    status: RunStatus
+    created_at: datetime
 
 
 class RunState(Row):
@@ -232,12 +252,61 @@ def list_runs(
 
 
 @query
-def start_run(run_id: RunId) -> Statement[RunState]:
+def find_runs_between(first_id: UUID, last_id: UUID) -> Statement[list[FoundRun]]:
+    """Return the newest two runs whose ids lie between two, inclusive, of any tenant.
+
+    One answer says that the beginning of an id, from its zeros to its last possible digits, is
+    enough to know the run by.
+    """
+    ends = {"first_id": first_id, "last_id": last_id}
+    return many(FoundRun, _SQL["find_runs_between"], ends)
+
+
+@query
+def get_run_state(run_id: RunId, types: list[str]) -> Statement[RunState]:
+    """Return what a change left of a run, by the types of the event that it wrote.
+
+    `last_seq` is the newest such event's number; where it is gone, the number of the last event
+    of all. Raises `NotFound`.
+    """
+    return one(
+        RunState,
+        _SQL["get_run_state"],
+        {"run_id": run_id, "types": types},
+        absent=lambda: not_found(_RUN, run_id),
+        prepare=False,
+    )
+
+
+@query
+def start_run(run_id: RunId, *, start_id: UUID | None = None) -> Statement[RunState]:
     """Start a pending run and write its event `run.started`.
 
-    Locks the run's head. Raises `NotFound` or `InvalidTransition`.
+    Of any number of callers one starts it; the others hear `InvalidTransition`. With a `start_id`
+    of the caller's it may be repeated when its answer was lost: who repeats it with the same id is
+    the one. Locks the run's head. Raises `NotFound` or `InvalidTransition`.
     """
-    return _change("start_run", run_id, {})
+    return one(
+        RunState,
+        _SQL["start_run"],
+        {"run_id": run_id, "start_id": start_id},
+        absent=lambda: _started(run_id, start_id),
+    )
+
+
+def _started(run_id: UUID, start_id: UUID | None) -> Steps[RunState]:
+    run = yield from get_run.bind(run_id)
+    if start_id is not None:
+        found = yield from find_appended_events.bind(run_id, start_id, 1)
+        if found and found[0].type == "run.started":
+            return RunState(
+                id=run.id,
+                status=run.status,
+                phase=run.phase,
+                last_seq=found[0].seq,
+                updated_at=run.updated_at,
+            )
+    raise InvalidTransition(_RUN, run_id, run.status)
 
 
 @query
@@ -246,10 +315,12 @@ def complete_run(
 ) -> Statement[RunState]:
     """Complete a run, of either kind, together with its last events.
 
-    `events` and then `run.completed` are appended; they and the status commit together. Locks
-    the run's head. Raises `NotFound` or `InvalidTransition`.
+    `events` and then `run.completed` are appended; they and the status commit together.
+    Idempotent: repeated with the same output and events it answers as it did. Locks the run's
+    head. Raises `NotFound` or `InvalidTransition`.
     """
-    return _change("complete_run", run_id, {"output": nullable(output, "output")}, events)
+    given = {"output": nullable(output, "output")}
+    return _end("complete_run", run_id, "completed", given, events)
 
 
 @query
@@ -263,11 +334,11 @@ def fail_run(
     """Fail a run, of either kind, together with its last events; `error` says why.
 
     `events` and then `run.failed` are appended; they and the status commit together. `output`
-    is what the run had made by then. Locks the run's head. Raises `NotFound` or
-    `InvalidTransition`.
+    is what the run had made by then. Idempotent: repeated with the same error, output and events
+    it answers as it did. Locks the run's head. Raises `NotFound` or `InvalidTransition`.
     """
-    parameters = {"error": nullable(error, "error"), "output": nullable(output, "output")}
-    return _change("fail_run", run_id, parameters, events)
+    given = {"error": nullable(error, "error"), "output": nullable(output, "output")}
+    return _end("fail_run", run_id, "failed", given, events)
 
 
 @query
@@ -276,30 +347,54 @@ def cancel_run(
 ) -> Statement[RunState]:
     """Cancel a run, of either kind, together with its last events; `error` says why.
 
-    `events` and then `run.cancelled` are appended; they and the status commit together. Locks
-    the run's head. Raises `NotFound` or `InvalidTransition`.
+    `events` and then `run.cancelled` are appended; they and the status commit together.
+    Idempotent: repeated with the same error and events it answers as it did. Locks the run's
+    head. Raises `NotFound` or `InvalidTransition`.
     """
-    return _change("cancel_run", run_id, {"error": nullable(error, "error")}, events)
+    given = {"error": nullable(error, "error")}
+    return _end("cancel_run", run_id, "cancelled", given, events)
 
 
-def _change(
+def _end(
     name: str,
     run_id: UUID,
-    parameters: dict[str, Any],
-    events: Sequence[EventLike] | None = None,
+    status: RunStatus,
+    given: dict[str, Any],
+    events: Sequence[EventLike],
 ) -> Statement[RunState]:
-    parameters["run_id"] = run_id
-    if events is not None:
-        parameters |= event_columns(events)
-    return transition(RunState, _SQL[name], parameters, _RUN, lambda: get_run.bind(run_id))
+    return transition(
+        RunState,
+        _SQL[name],
+        {"run_id": run_id, **given, **event_columns(events)},
+        _RUN,
+        lambda: get_run.bind(run_id),
+        leaves={"status": status, **given},
+        answer=lambda run: repeated_end(run, events),
+    )
+
+
+def repeated_end(run: Run, events: Sequence[EventLike] = ()) -> Steps[RunState]:
+    """Answer a second time how a run ended, when its log ends with the same events."""
+    state = yield from get_run_state.bind(run.id, [f"run.{run.status}"])
+    if events:
+        first = state.last_seq - len(events)
+        page = yield from read_run_events.bind(
+            run.id, after=max(0, first - 1), page_size=len(events)
+        )
+        if [row.seq for row in page.events] != [*range(first, state.last_seq)] or any(
+            event_of(event).differences(row) for event, row in zip(events, page.events, strict=True)
+        ):
+            raise InvalidTransition(_RUN, run.id, run.status)
+    return state
 
 
 @query
 def request_cancel(run_id: RunId) -> Statement[RunState]:
     """Ask a run to stop and write its event `run.cancel_requested`; the run decides when it does.
 
-    `get_run` and `heartbeat_run` show the request. Asking again changes nothing and succeeds.
-    Locks the run's head. Raises `NotFound`, or `InvalidTransition` when the run has ended.
+    `get_run` and `heartbeat_run` show the request. Asking again changes nothing and succeeds, also
+    when the run has ended since. Locks the run's head. Raises `NotFound`, or `InvalidTransition`
+    when the run has ended.
     """
     return one(
         RunState,
@@ -311,21 +406,9 @@ def request_cancel(run_id: RunId) -> Statement[RunState]:
 
 def _requested(run_id: UUID) -> Steps[RunState]:
     run = yield from get_run.bind(run_id)
-    if run.finished_at is not None:
+    if run.cancel_requested_at is None:
         raise InvalidTransition(_RUN, run_id, run.status)
-    return (yield from state_of(run))
-
-
-def state_of(run: Run) -> Steps[RunState]:
-    """Answer what the last change of a run left."""
-    head = yield from get_run_head.bind(run.id)
-    return RunState(
-        id=run.id,
-        status=run.status,
-        phase=run.phase,
-        last_seq=head.last_seq,
-        updated_at=run.updated_at,
-    )
+    return (yield from get_run_state.bind(run_id, ["run.cancel_requested"]))
 
 
 @query

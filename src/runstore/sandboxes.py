@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import ClassVar, Final, Literal, NoReturn
+from typing import ClassVar, Final, Literal
 from uuid import UUID
 
 from pydantic import Field, JsonValue
@@ -11,7 +11,7 @@ from pydantic import Field, JsonValue
 from . import _sql
 from ._models import Input, JsonObject, Key, Row, RunId
 from ._query import Statement, Steps, query
-from ._statements import get, maker, one, parameters_of, same
+from ._statements import get, maker, many, one, parameters_of, same
 from .errors import InvalidTransition
 
 _SQL: Final = _sql.load("sandboxes")
@@ -83,19 +83,30 @@ def get_sandbox(sandbox_id: Key, *, run_id: RunId | None = None) -> Statement[Sa
 def update_sandbox_status(sandbox_id: Key, status: SandboxStatus) -> Statement[list[Sandbox]]:
     """Change the status of a sandbox in every run that uses it, and return the changed rows.
 
-    Rows that are stopped or failed stay as they are, and none goes back to creating. Raises
-    `NotFound`, `InvalidTransition` when no row allows the change, `InvalidPayload` for a status
-    that does not exist.
+    Rows that are stopped or failed stay as they are, and none goes back to creating. Idempotent:
+    where no row allows the change and some have the status, those that had it last are returned.
+    Raises `NotFound`, `InvalidTransition` when no row allows the change, `InvalidPayload` for a
+    status that does not exist.
     """
     make = maker(Sandbox)
     return Statement(
         _SQL["update_sandbox_status"],
         {"sandbox_id": sandbox_id, "status": status},
         lambda rows: [make(row) for row in rows],
-        lambda: _refuse(sandbox_id),
+        lambda: _unchanged(sandbox_id, status),
     )
 
 
-def _refuse(sandbox_id: str) -> Steps[NoReturn]:
+def _unchanged(sandbox_id: str, status: SandboxStatus) -> Steps[list[Sandbox]]:
+    changed = yield from find_changed_sandboxes.bind(sandbox_id, status)
+    if changed:
+        return changed
     sandbox = yield from get_sandbox.bind(sandbox_id)
     raise InvalidTransition(_SANDBOX, sandbox_id, sandbox.status)
+
+
+@query
+def find_changed_sandboxes(sandbox_id: str, status: SandboxStatus) -> Statement[list[Sandbox]]:
+    """Return those of a sandbox's rows that were last changed to a status, all at once."""
+    parameters = {"sandbox_id": sandbox_id, "status": status}
+    return many(Sandbox, _SQL["find_changed_sandboxes"], parameters)

@@ -33,8 +33,9 @@ class SchemaCheck(Row):
 
     `bookkeeping` is the schema of the table that answered; None: no schema on the search path
     has one, so that nothing was applied as far as this role can see. `missing` are migrations
-    that this version needs and the database lacks. `unknown` are migrations that this version
-    does not have: a newer version made them, as it does in a rolling deploy, or a file was
+    that this version needs and the database lacks; those of an optional set (a folder within
+    `migrations/`) are needed where one of them is applied. `unknown` are migrations that this
+    version does not have: a newer version made them, as it does in a rolling deploy, or a file was
     renamed.
     """
 
@@ -87,19 +88,23 @@ def check_schema() -> Steps[SchemaCheck]:
     found = yield from find_bookkeeping.bind()
     rows = (yield from list_applied_migrations.bind()) if found else []
     applied = [row.id for row in rows]
-    expected = _migrations()
+    base, *optional = _migrations()
+    chosen = [ids for ids in optional if not ids.isdisjoint(applied)]
     return SchemaCheck(
         bookkeeping=found.schema_name if found else None,
         applied=applied,
-        missing=[id for id in expected if id not in applied],
-        unknown=[id for id in applied if id not in expected],
+        missing=sorted(base.union(*chosen).difference(applied)),
+        unknown=[id for id in applied if id not in base.union(*optional)],
     )
 
 
 @functools.cache
-def _migrations() -> tuple[str, ...]:
-    """Name the migrations of this version, in their order."""
-    names = (path.name for path in _sql.directory("migrations").glob("*.sql"))
+def _migrations() -> tuple[frozenset[str], ...]:
+    """Name the migrations of this version that everybody has, and then those of each other set."""
+    base = _sql.directory("migrations")
     return tuple(
-        sorted(name.removesuffix(".sql") for name in names if not name.endswith(".rollback.sql"))
+        frozenset(
+            path.stem for path in folder.glob("*.sql") if not path.name.endswith(".rollback.sql")
+        )
+        for folder in (base, *(path for path in sorted(base.iterdir()) if path.is_dir()))
     )

@@ -23,6 +23,7 @@ from ._models import (
     ParentsRunId,
     Row,
     RunId,
+    RunStatus,
     child_of_run,
     run_of_invocation,
 )
@@ -30,7 +31,7 @@ from ._pages import page
 from ._query import Statement, Steps, query
 from ._statements import create, create_many, get, maker, many, transition
 from .ids import of_run, run_of
-from .runs import get_run
+from .runs import Silence, get_run
 
 _SQL: Final = _sql.load("tool_calls")
 _TOOL_CALL: Final = "tool call"
@@ -56,6 +57,18 @@ class ToolCall(Row):
     metadata: dict[str, JsonValue]
     created_at: datetime
     finished_at: datetime | None
+
+
+class AbandonedToolCall(Row):
+    """An open call that nobody will finish, unless its silent run comes back."""
+
+    run_id: UUID
+    id: UUID
+    tenant_id: str
+    name: str
+    created_at: datetime
+    run_status: RunStatus
+    heartbeat_at: datetime
 
 
 class NewToolCall(Input):
@@ -169,6 +182,25 @@ def list_open_tool_calls(
 
 
 @query
+def list_abandoned_tool_calls(
+    *, silent_for: Silence, cursor: str | None = None, page_size: int = 1000
+) -> Statement[Page[AbandonedToolCall]]:
+    """Return a page of the open calls of dead runs, of every tenant, oldest run first.
+
+    A run is dead when it has ended, or has given no sign of life for so long. The clock is the
+    database's. `close_open_tool_calls` closes those of a run.
+    """
+    return page(
+        AbandonedToolCall,
+        _SQL["list_abandoned_tool_calls"],
+        {"silent_for": silent_for},
+        key={"after_run_id": "run_id", "after_id": "id"},
+        cursor=cursor,
+        page_size=page_size,
+    )
+
+
+@query
 def finish_tool_call(
     tool_call_id: UUID,
     *,
@@ -176,19 +208,23 @@ def finish_tool_call(
     result: JsonValue = None,
     error: JsonValue = None,
 ) -> Statement[Finished]:
-    """Finish an open call with its outcome. Raises `NotFound` or `InvalidTransition`."""
+    """Finish an open call with its outcome.
+
+    Idempotent: repeated with the same outcome it answers as it did. Raises `NotFound` or
+    `InvalidTransition`.
+    """
+    outcome = {
+        "status": status,
+        "result": nullable(result, "result"),
+        "error": nullable(error, "error"),
+    }
     return transition(
         Finished,
         _SQL["finish_tool_call"],
-        {
-            "run_id": run_of(tool_call_id),
-            "tool_call_id": tool_call_id,
-            "status": status,
-            "result": nullable(result, "result"),
-            "error": nullable(error, "error"),
-        },
+        {"run_id": run_of(tool_call_id), "tool_call_id": tool_call_id, **outcome},
         _TOOL_CALL,
         lambda: get_tool_call.bind(tool_call_id),
+        leaves=outcome,
     )
 
 

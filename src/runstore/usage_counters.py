@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from datetime import datetime
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 from uuid import UUID
 
 from . import _sql
 from ._json import encode
 from ._models import Key, Page, Row
-from ._pages import page
+from ._pages import only, page
 from ._query import Rows, Statement, Steps, operation, query, reads
 from ._statements import maker, many
 from ._usage import NewUsageInput
@@ -169,15 +168,7 @@ def verify_usage(
         cursor=cursor,
         page_size=page_size,
     )
-
-    def read(rows: Rows) -> Page[CounterAudit]:
-        batch = audits.read(rows)
-        return Page[Any].model_construct(
-            items=[audit for audit in batch.items if not audit.agrees],
-            next_cursor=batch.next_cursor,
-        )
-
-    return replace(audits, read=read)
+    return only(audits, lambda audit: not audit.agrees)
 
 
 @operation

@@ -33,7 +33,7 @@ def program(document: str) -> str:
 
 @pytest.mark.parametrize("document", DOCUMENTS)
 def test_the_examples_run(
-    document: str, database: str, logins: Logins, migrated_dbname: str, tmp_path: Path
+    document: str, direct_database: str, logins: Logins, migrated_dbname: str, tmp_path: Path
 ) -> None:
     script = tmp_path / Path(document).with_suffix(".py").name
     script.write_text(program(document), encoding="utf-8")
@@ -41,8 +41,8 @@ def test_the_examples_run(
     done = subprocess.run(
         [sys.executable, "-W", "error", str(script)],
         env={
-            "DATABASE_URL": database,
-            "JANITOR_DATABASE_URL": logins.dsn("janitor", migrated_dbname),
+            "DATABASE_URL": direct_database,
+            "JANITOR_URL": logins.dsn("janitor", migrated_dbname),
             "PATH": "",
         },
         cwd=tmp_path,

@@ -12,8 +12,16 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from runstore.embedded import Server
+
 DOCUMENT = Path(__file__).parents[2] / "docs" / "testing.md"
 BLOCK = re.compile(r'^```\w+ title="(.+?)"\n(.*?)^```$', re.MULTILINE | re.DOTALL)
+
+
+@pytest.fixture
+def database(server: Server, migrated_dbname: str) -> str:
+    """The DSN of who makes the application's own schema."""
+    return server.dsn(migrated_dbname)
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import inspect
 import sys
+from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -20,6 +21,8 @@ sys.path.insert(0, str(ROOT / "scripts" / "documentation"))
 from public_modules import public_modules, shared_models  # noqa: E402
 
 MODULES = [each.name for each in public_modules()]
+# A model is there once its module has been imported.
+LOADED = [import_module(name) for name in MODULES]
 
 
 def inputs(base: type[Input] = Input) -> list[type[Input]]:

@@ -34,6 +34,7 @@ def run(script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.owner
 def test_the_pages_are_up_to_date(server: Server, database: str) -> None:
     with psycopg.connect(server.dsn(server.maintenance_dbname)) as conn:
         found = conn.info.server_version // 10000
@@ -46,6 +47,7 @@ def test_the_pages_are_up_to_date(server: Server, database: str) -> None:
     assert done.returncode == 0, hint + done.stdout[:4000] + done.stderr
 
 
+@pytest.mark.owner
 def test_every_query_can_be_pasted_into_psql(database: str) -> None:
     done = run("explain_query.py", *QUERIES, "--dsn", database)
 
@@ -71,12 +73,12 @@ def test_a_query_that_does_not_exist_is_not_explained() -> None:
 
 
 def test_the_pages_read_the_catalogue_by_proven_queries(
-    monkeypatch: pytest.MonkeyPatch, shared_database: str
+    monkeypatch: pytest.MonkeyPatch, shared_owner_dsn: str
 ) -> None:
     monkeypatch.setattr(sys, "path", [str(SCRIPTS), *sys.path])
     queries = queries_of(SCRIPTS / "schema_catalogue.sql", "schema_catalogue")
     with (
-        psycopg.connect(shared_database, autocommit=True) as conn,
+        psycopg.connect(shared_owner_dsn, autocommit=True) as conn,
         # Not a table of it is read but the catalogue's own.
         prover(conn, schema="public", rows=1) as made,
     ):

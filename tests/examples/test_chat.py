@@ -182,6 +182,7 @@ def test_an_error_in_the_middle_is_the_runs_error(connect: Connect) -> None:
     assert (run.status, run.error) == ("failed", "RuntimeError: the lights went out")
 
 
+@pytest.mark.direct(reason="it ends all sessions but its own")
 def test_a_connection_that_broke_does_not_keep_a_run_open(connect: Connect) -> None:
     observer = connect()
 

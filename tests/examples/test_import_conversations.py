@@ -288,6 +288,7 @@ def test_a_difference_is_found(connect: Connect, given: Document, difference: st
     assert find_difference(conn, given, run_id) == difference
 
 
+@pytest.mark.owner
 @pytest.mark.parametrize(
     "damage",
     [
@@ -400,6 +401,7 @@ COUNTS = "2 runs, 16 events, 4 invocations, 8 steps, 5 tool calls"
 EQUAL = "The replay of every run equals the file, message for message: 12 messages"
 
 
+@pytest.mark.direct(reason="the program opens a connection that prepares")
 def test_a_file_is_imported_once(file: Path, database: str, connect: Connect) -> None:
     first = import_file(file, "--database", database)
     second = import_file(file, DATABASE_URL=database)
@@ -421,6 +423,7 @@ def test_a_file_is_imported_into_the_demonstrations_database(file: Path, folder:
     assert not (folder / "data" / "postmaster.pid").exists()
 
 
+@pytest.mark.owner
 def test_an_import_whose_replay_differs_fails(file: Path, database: str, connect: Connect) -> None:
     import_file(file, "--database", database)
     connect().execute("UPDATE runstore.run_events SET payload = '{}' WHERE seq = 3")

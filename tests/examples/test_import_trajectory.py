@@ -365,6 +365,7 @@ def file(tmp_path: Path) -> Path:
 EQUAL = "Every thought, action and observation of 7 turns reads back equal"
 
 
+@pytest.mark.direct(reason="the program opens a connection that prepares")
 def test_a_file_is_imported_once(file: Path, database: str, connect: Connect) -> None:
     first = import_file(file, "--database", database)
     file = file.rename(file.with_name("renamed.traj"))
@@ -379,6 +380,7 @@ def test_a_file_is_imported_once(file: Path, database: str, connect: Connect) ->
     assert run.idempotency_key == f"sha256:{hashlib.sha256(file.read_bytes()).hexdigest()}"
 
 
+@pytest.mark.direct(reason="the program opens a connection that prepares")
 def test_what_is_not_equal_is_named(file: Path, database: str, connect: Connect) -> None:
     import_file(file, "--database", database)
     connect().execute("""UPDATE runstore.tool_calls SET result = '{"observation": "lost"}'""")

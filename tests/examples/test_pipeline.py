@@ -181,6 +181,7 @@ def test_a_call_whose_outcome_nobody_saw_ends_as_unknown(connect: Connect) -> No
     assert tree.sandboxes[0].sandbox.status == "failed"
 
 
+@pytest.mark.direct(reason="it ends all sessions but its own")
 def test_a_connection_that_broke_does_not_keep_a_run_open(connect: Connect) -> None:
     observer = connect()
 

@@ -267,6 +267,13 @@ def test_an_amount_that_no_bigint_holds_is_refused(call: Caller, tokens: int) ->
 
 def test_a_step_that_was_recorded_as_finished_is_finished(call: Caller) -> None:
     invocation = create_invocation(call, create_run(call).id).id
-    with pytest.raises(InvalidTransition) as raised:
-        call(finish_agent_step, create_step(call, invocation).id)
-    assert raised.value.status == "finished"
+    id = create_step(call, invocation, content="all", tokens=3).id
+    before = contents(call)
+    for other in ({"content": "more"}, {"tokens": 0}, {"content": "all", "tokens": 4}):
+        with pytest.raises(InvalidTransition) as raised:
+            call(finish_agent_step, id, **other)
+        assert raised.value.status == "finished"
+    finished = call(finish_agent_step, id)
+    assert finished == call(finish_agent_step, id, content="all", tokens=3)
+    assert finished.finished_at == call(get_agent_step, id).finished_at
+    assert contents(call) == before

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 
 from connections import Caller, Connect, wait_until_blocked
+from contents import contents
+from races import race
 from runstore import (
     Conflict,
     InvalidPayload,
@@ -17,6 +19,7 @@ from runstore import (
     NewFeatureRun,
     NewRunEvent,
     NotFound,
+    append_run_events,
     cancel_run,
     complete_run,
     create_feature_run,
@@ -206,6 +209,59 @@ def test_two_starts_at_once_start_it_once(connect: Connect) -> None:
         with pytest.raises(InvalidTransition):
             other.result()
     assert get_run_head(first, run.id).last_seq == 1
+
+
+def test_who_started_a_run_may_say_so_again(call: Caller) -> None:
+    run, start_id = call(create_run, NewChatRun()), uuid4()
+    started = call(start_run, run.id, start_id=start_id)
+    assert call(start_run, run.id, start_id=start_id) == started
+
+    call(append_run_events, run.id, LAST, append_id=(append_id := uuid4()))
+    call(complete_run, run.id)
+    again = call(start_run, run.id, start_id=start_id)
+    assert (again.last_seq, again.status) == (1, "completed")
+    for other in (None, uuid4(), append_id):
+        with pytest.raises(InvalidTransition):
+            call(start_run, run.id, start_id=other)
+
+
+def test_of_two_starts_at_once_the_one_with_the_same_id_is_a_repetition(connect: Connect) -> None:
+    run, start_id = create_run(connect(), NewChatRun()), uuid4()
+    answers: list[object] = []
+    second = race(
+        connect,
+        lambda conn: answers.append(start_run(conn, run.id, start_id=start_id)),
+        lambda conn: start_run(conn, run.id, start_id=start_id),
+    )
+    assert [second] == answers
+
+
+def test_a_repeated_request_to_stop_names_its_own_event(call: Caller) -> None:
+    run = call(create_run, NewChatRun())
+    asked = call(request_cancel, run.id)
+    call(append_run_events, run.id, LAST)
+    assert call(request_cancel, run.id) == asked
+    call(cancel_run, run.id)
+    again = call(request_cancel, run.id)
+    assert (again.last_seq, again.status) == (asked.last_seq, "cancelled")
+
+
+@ending
+def test_an_end_is_repeated_with_the_same_last_events(call: Caller, status: str) -> None:
+    function, extras = ENDINGS[status]
+    run = call(create_run, NewChatRun())
+    call(append_run_events, run.id, LAST)
+    two = [*LAST, NewRunEvent(type="message", payload={"text": "second"})]
+    state = call(function, run.id, **extras, events=two)
+    before = contents(call)
+
+    assert state.last_seq == 4
+    assert call(function, run.id, **extras, events=two) == state
+    for others in (two[::-1], [*two, *LAST], [*LAST, *two, *LAST], LAST):
+        with pytest.raises(InvalidTransition) as refusal:
+            call(function, run.id, **extras, events=others)
+        assert refusal.value.status == status
+    assert contents(call) == before
 
 
 @pytest.mark.owner

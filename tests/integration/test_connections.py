@@ -98,10 +98,12 @@ def test_a_pooler_between_is_told_of(connection_kind: Kind, shared_database: str
         assert session.conn.prepare_threshold == 1
 
 
+@pytest.mark.direct(reason="it counts what its own session has prepared")
 def test_behind_a_pooler_nothing_is_prepared(connection_kind: Kind, database: str) -> None:
     prepared = "SELECT count(*) FROM pg_prepared_statements"
     with opened(connection_kind, database) as session:
-        create_run(session)
+        for _ in range(10):
+            create_run(session)
         assert session.execute(prepared) == [(1,)]
     with opened(connection_kind, database, pooler=True) as session:
         for _ in range(10):
@@ -170,6 +172,7 @@ def test_a_pool_lends_connections_with_these_settings(
     with pooled(connection_kind, shared_database, application_name="pooled") as (session, pool):
         assert (pool.min_size, pool.max_size) == (1, 10)
         assert (pool.max_idle, pool.max_lifetime, pool.timeout) == (300, 3600, 30)
+        assert pool.reconnect_timeout == 5
         with lent(session, pool):
             assert session.conn.autocommit is True
             assert session.conn.prepare_threshold == 5
@@ -207,6 +210,7 @@ def end(observer: psycopg.Connection[Any], pid: int) -> None:
     assert observer.execute("SELECT pg_terminate_backend(%s, 10000)", (pid,)).fetchone() == (True,)
 
 
+@pytest.mark.direct(reason="it ends its own session by its number")
 def test_a_connection_that_died_while_it_was_idle_is_replaced(
     connection_kind: Kind, database: str, connect: Connect
 ) -> None:
@@ -220,6 +224,7 @@ def test_a_connection_that_died_while_it_was_idle_is_replaced(
             assert session(create_feature_run, data).id == data.id
 
 
+@pytest.mark.direct(reason="it ends its own session by its number")
 def test_without_a_check_the_caller_meets_the_dead_connection(
     connection_kind: Kind, database: str, connect: Connect
 ) -> None:

@@ -159,7 +159,7 @@ def test_overdue_questions_of_every_tenant_expire_once(call: Caller) -> None:
     assert pending(call) == [in_time, patient]
 
 
-@pytest.mark.parametrize("late", [complete_cta_event, timeout_cta_event, cancel_cta_event])
+@pytest.mark.parametrize("late", [complete_cta_event, cancel_cta_event])
 def test_what_expired_is_over(call: Caller, late: Query[..., Finished]) -> None:
     id = create_cta(call, create_run(call).id, expires_at=overdue(call)).id
     call(expire_cta_events)

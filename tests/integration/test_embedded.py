@@ -1,12 +1,10 @@
 import os
-import shutil
 import signal
 import stat
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from importlib.util import find_spec
@@ -24,15 +22,6 @@ only_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root has to becom
 @pytest.fixture(autouse=True)
 def own_servers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("RUNSTORE_TEST_DSN", raising=False)
-
-
-@pytest.fixture
-def folder() -> Iterator[Path]:
-    """A folder that every account can reach, which pytest's own is not."""
-    path = Path(tempfile.mkdtemp(prefix="runstore-test-", dir="/tmp"))
-    path.chmod(0o751)
-    yield path
-    shutil.rmtree(path)
 
 
 def postmaster(server: Server) -> int:

@@ -180,11 +180,11 @@ def test_a_connections_writer_stays_out_of_its_callers_transactions(
 
 @EVERY_SOURCE
 def test_a_writer_tells_its_notifier(
-    opened: Streams, database: str, conn: Conn, run_id: UUID
+    opened: Streams, database: str, direct_database: str, conn: Conn, run_id: UUID
 ) -> None:
     heard = threading.Event()
     with (
-        listen_run_events(database) as listener,
+        listen_run_events(direct_database) as listener,
         listener.waking(run_id, heard.set),
         notify_run_events(database) as notifier,
     ):
@@ -332,6 +332,7 @@ def test_another_exception_is_told_of_a_failed_write(
     ]
 
 
+@pytest.mark.direct(reason="it ends its own session by its number")
 @CONNECTION
 def test_a_dead_connection_is_an_error(opened: Streams, conn: Conn, run_id: UUID) -> None:
     [(pid,)] = opened.execute("SELECT pg_backend_pid()")

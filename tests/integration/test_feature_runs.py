@@ -12,8 +12,10 @@ from runstore import (
     InvalidPayload,
     InvalidTransition,
     NewChatRun,
+    NewRunEvent,
     NotFound,
     advance_feature_run,
+    append_run_events,
     cancel_run,
     complete_feature_run,
     create_feature_run,
@@ -135,7 +137,7 @@ def test_many_runs_share_a_name(call: Caller) -> None:
 
 def test_every_change_of_phase_is_in_the_log(call: Caller) -> None:
     run = create_run(call, phase="plan")
-    for seq, phase in enumerate(["build", "build", "test ✓"], start=2):
+    for seq, phase in enumerate(["build", "plan", "build", "test ✓"], start=2):
         state = call(update_feature_run_phase, run.id, phase)
         assert (state.id, state.status, state.phase, state.last_seq) == (
             run.id,
@@ -146,10 +148,25 @@ def test_every_change_of_phase_is_in_the_log(call: Caller) -> None:
 
     assert log(call, run.id)[1:] == [
         (2, "run.phase_changed", {"phase": "build"}),
-        (3, "run.phase_changed", {"phase": "build"}),
-        (4, "run.phase_changed", {"phase": "test ✓"}),
+        (3, "run.phase_changed", {"phase": "plan"}),
+        (4, "run.phase_changed", {"phase": "build"}),
+        (5, "run.phase_changed", {"phase": "test ✓"}),
     ]
-    assert head(call, run.id) == (4, False)
+    assert head(call, run.id) == (5, False)
+
+
+def test_a_move_to_the_phase_in_which_the_run_is_answers_as_the_one_that_led_there(
+    call: Caller,
+) -> None:
+    run = create_run(call, phase="plan")
+    assert call(update_feature_run_phase, run.id, "plan").last_seq == 1
+    moved = call(update_feature_run_phase, run.id, "build")
+    call(append_run_events, run.id, [NewRunEvent(type="token")])
+    before = contents(call)
+
+    assert call(update_feature_run_phase, run.id, "build") == moved
+    assert moved.last_seq == 2
+    assert contents(call) == before
 
 
 @pytest.mark.parametrize("phase", ["", "x" * 256, "a\0b", "\ud800"])
@@ -195,7 +212,7 @@ def test_to_leave_a_phase_again_changes_nothing(call: Caller) -> None:
 
     call(complete_feature_run, run.id)
     late = call(advance_feature_run, run.id, "build", calls)
-    assert (late.status, late.phase, late.last_seq) == ("completed", "build", 3)
+    assert (late.status, late.phase, late.last_seq) == ("completed", "build", 2)
 
 
 def test_a_phase_is_not_left_with_calls_that_cannot_be_recorded(call: Caller) -> None:

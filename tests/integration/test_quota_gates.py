@@ -311,6 +311,7 @@ def test_a_repetition_in_the_line_is_answered_too(database: str, connect: Connec
     assert [quota.held for quota in get_usage(connect(), SUBJECT)] == [30]
 
 
+@pytest.mark.direct(reason="it ends its own session by its number")
 def test_when_the_one_who_leads_fails_the_others_decide_alone(
     database: str, connect: Connect
 ) -> None:

@@ -55,10 +55,20 @@ def test_a_quota_that_is_set_again_keeps_its_id_and_what_it_counted(call: Caller
     assert used_and_held(call) == [(60, 0)]
 
 
-def test_setting_a_quota_again_writes_nothing_else(call: Caller) -> None:
-    make_quota(call)
+def test_setting_a_quota_again_changes_nothing(call: Caller) -> None:
+    quota = make_quota(call, metadata={"plan": "free"})
     before = contents(call)
-    make_quota(call)
+    assert make_quota(call, metadata={"plan": "free"}) == quota
+    assert contents(call) == before
+
+
+@pytest.mark.parametrize("other", [{"limit_amount": 7}, {"hard": False}, {"metadata": {"a": 1}}])
+def test_setting_a_quota_to_something_else_writes_nothing_else(
+    call: Caller, other: dict[str, Any]
+) -> None:
+    quota = make_quota(call)
+    before = contents(call)
+    assert make_quota(call, **other).updated_at > quota.updated_at
     assert changes(before, contents(call)).keys() == {"quotas"}
 
 

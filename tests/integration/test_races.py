@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from itertools import permutations
 from typing import Any
 from uuid import UUID
 
@@ -92,8 +93,32 @@ ENDS: dict[str, Callable[[Conn, UUID], Any]] = {
 }
 
 
-@pytest.mark.parametrize("first", ENDS)
-@pytest.mark.parametrize("second", ENDS)
+@pytest.mark.parametrize("end", ENDS.values(), ids=ENDS)
+def test_one_end_of_a_run_that_two_give_is_one(
+    connect: Connect, end: Callable[[Conn, UUID], Any]
+) -> None:
+    conn = connect()
+    run = new_run(conn)
+    answers: list[Any] = []
+    second = race(connect, lambda c: answers.append(end(c, run)), lambda c: end(c, run))
+    assert [second] == answers
+    assert len(log(conn, run)) == 2
+
+
+def test_one_move_of_a_run_that_two_make_is_one(connect: Connect) -> None:
+    conn = connect()
+    run = new_run(conn)
+    answers: list[Any] = []
+    second = race(
+        connect,
+        lambda conn: answers.append(update_feature_run_phase(conn, run, "next")),
+        lambda conn: update_feature_run_phase(conn, run, "next"),
+    )
+    assert [second] == answers
+    assert log(conn, run) == [(1, "run.started"), (2, "run.phase_changed")]
+
+
+@pytest.mark.parametrize(("first", "second"), [*permutations(ENDS, 2)])
 def test_a_run_ends_once(connect: Connect, first: str, second: str) -> None:
     conn = connect()
     run = new_run(conn)
@@ -192,7 +217,8 @@ def test_many_who_change_one_run_leave_no_gap(connect: Connect) -> None:
     workers = [connect() for _ in range(6)]
 
     def work(worker: Conn) -> list[int]:
-        return [update_feature_run_phase(worker, run, "next").last_seq for _ in range(25)]
+        phases = [f"{workers.index(worker)}-{number}" for number in range(25)]
+        return [update_feature_run_phase(worker, run, phase).last_seq for phase in phases]
 
     with ThreadPoolExecutor(len(workers)) as pool:
         given = [seq for numbers in pool.map(work, workers) for seq in numbers]
@@ -370,8 +396,17 @@ ANSWERS: dict[str, Callable[[Conn, UUID], Any]] = {
 }
 
 
-@pytest.mark.parametrize("first", ANSWERS)
-@pytest.mark.parametrize("second", ANSWERS)
+@pytest.mark.parametrize("answer", ANSWERS.values(), ids=ANSWERS)
+def test_one_answer_that_two_give_is_one(
+    connect: Connect, answer: Callable[[Conn, UUID], Any]
+) -> None:
+    id = new_question(connect())
+    answers: list[Any] = []
+    second = race(connect, lambda c: answers.append(answer(c, id)), lambda c: answer(c, id))
+    assert [second] == answers
+
+
+@pytest.mark.parametrize(("first", "second"), [*permutations(ANSWERS, 2)])
 def test_a_question_is_over_once(connect: Connect, first: str, second: str) -> None:
     conn = connect()
     id = new_question(conn)

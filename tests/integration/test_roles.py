@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import shutil
-import subprocess
 from collections.abc import Callable, Iterator
 from typing import Any, Final, get_args
 
 import psycopg
 import pytest
-from psycopg import Connection, sql
+from psycopg import Connection
 from psycopg.errors import InsufficientPrivilege
 
 from factories import new_feature_run
-from logins import ROLES, Logins, Role
+from logins import Logins, Role
 from privileges import Privilege, needed
 from runstore import (
     NewMemoryRecord,
@@ -25,7 +23,6 @@ from runstore import (
     get_run_tree,
     list_runs,
 )
-from runstore.embedded import Server
 
 Conn = Connection[Any]
 Login = Callable[[Role], Conn]
@@ -42,8 +39,10 @@ NOBODYS = [
     "ALTER TABLE {table} OWNER TO CURRENT_USER",
     "DROP TABLE {table} CASCADE",
     "CREATE INDEX ON {table} ((1))",
-    "CREATE TRIGGER planted BEFORE INSERT ON {table} EXECUTE FUNCTION"
-    " suppress_redundant_updates_trigger()",
+    (
+        "CREATE TRIGGER planted BEFORE INSERT ON {table} EXECUTE FUNCTION"
+        " suppress_redundant_updates_trigger()"
+    ),
     "CREATE RULE planted AS ON INSERT TO {table} DO INSTEAD NOTHING",
     "CREATE POLICY planted ON {table}",
     "COMMENT ON TABLE {table} IS 'planted'",
@@ -54,8 +53,10 @@ ANYWHERE = [
     "CREATE TABLE public.planted ()",
     "CREATE SCHEMA planted",
     "CREATE FUNCTION runstore.planted() RETURNS int LANGUAGE sql AS 'SELECT 1'",
-    "CREATE OR REPLACE FUNCTION runstore.current_tenant_id() RETURNS text"
-    " LANGUAGE sql AS $$ SELECT 'planted' $$",
+    (
+        "CREATE OR REPLACE FUNCTION runstore.current_tenant_id() RETURNS text"
+        " LANGUAGE sql AS $$ SELECT 'planted' $$"
+    ),
     "ALTER FUNCTION runstore.run_of(uuid) SECURITY DEFINER",
     "DROP SCHEMA runstore CASCADE",
     "ALTER SCHEMA runstore RENAME TO planted",
@@ -73,8 +74,10 @@ ANYWHERE = [
     "ALTER ROLE runstore_reader SET search_path = planted",
     "ALTER DEFAULT PRIVILEGES FOR ROLE runstore_owner GRANT ALL ON TABLES TO PUBLIC",
     "CREATE EXTENSION file_fdw",
-    "CREATE EVENT TRIGGER planted ON ddl_command_end"
-    " EXECUTE FUNCTION suppress_redundant_updates_trigger()",
+    (
+        "CREATE EVENT TRIGGER planted ON ddl_command_end"
+        " EXECUTE FUNCTION suppress_redundant_updates_trigger()"
+    ),
     "CREATE PUBLICATION planted FOR ALL TABLES",
     "COPY runstore.runs TO PROGRAM 'cat'",
     "COPY runstore.runs FROM '/etc/passwd'",

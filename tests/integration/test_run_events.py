@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, LiteralString
 from uuid import UUID, uuid4
 
 import psycopg
@@ -20,16 +20,19 @@ from runstore import (
     InvalidTransition,
     NewChatRun,
     NewRunEvent,
+    NewRunFork,
     NotFound,
     Run,
     StaleWrite,
     append_run_events,
     complete_run,
     create_run,
+    fork_run,
     get_run_head,
     new_child_id,
     new_run_id,
     read_run_events,
+    verify_run_events,
 )
 from runstore.run_events import MAX_EVENTS, EventLike
 
@@ -339,3 +342,75 @@ def test_a_plan_made_while_the_log_was_empty_does_not_stay(connect: Connect) -> 
     # A statement that was prepared by then would have kept the plan of an empty table.
     names = conn.execute("SELECT statement FROM pg_prepared_statements").fetchall()
     assert not [text for (text,) in names if "name: read_run_events" in text]
+
+
+# verify_run_events
+
+
+def faults(call: Caller) -> dict[UUID, str | None]:
+    found: dict[UUID, str | None] = {}
+    cursor = None
+    while True:
+        page = call(verify_run_events, cursor=cursor, page_size=2)
+        found |= {audit.run_id: audit.fault for audit in page.items}
+        cursor = page.next_cursor
+        if cursor is None:
+            return found
+
+
+def test_sound_logs_have_no_fault(call: Caller) -> None:
+    empty, live, ended = new_run(call).id, new_run(call).id, new_run(call).id
+    call(append_run_events, live, tokens(3))
+    call(append_run_events, ended, tokens(3))
+    call(complete_run, ended)
+    fork = call(fork_run, ended, 2, NewRunFork()).id
+    call(append_run_events, fork, tokens(2))
+    call(fork_run, fork, 3, NewRunFork())
+    call(fork_run, empty, 0, NewRunFork())
+
+    assert faults(call) == {}
+
+
+@pytest.mark.owner
+@pytest.mark.parametrize(
+    ("damage", "fault"),
+    [
+        ("DELETE FROM runstore.run_events WHERE seq = 1", "has 3 events after 0 and up to 4"),
+        ("DELETE FROM runstore.run_events WHERE seq = 2", "has 3 events after 0 and up to 4"),
+        ("DELETE FROM runstore.run_events WHERE seq = 4", "ends at 3 instead of 4"),
+        ("DELETE FROM runstore.run_events", "ends at 0 instead of 4"),
+        ("UPDATE runstore.run_heads SET last_seq = 5", "ends at 4 instead of 5"),
+        ("UPDATE runstore.run_heads SET closed = false", "is open, and its run is completed"),
+    ],
+)
+def test_a_log_with_a_fault_is_found(call: Caller, damage: LiteralString, fault: str) -> None:
+    run_id = new_run(call).id
+    call(append_run_events, run_id, tokens(3))
+    call(complete_run, run_id)
+    assert faults(call) == {}
+
+    call.execute(damage)
+
+    assert faults(call) == {run_id: fault}
+
+
+@pytest.mark.owner
+@pytest.mark.parametrize(
+    ("damage", "fault"),
+    [
+        ("DELETE FROM runstore.run_events WHERE seq = 2", "has 2 of the 3 events that it shares"),
+        ("DELETE FROM runstore.run_segments", "has 1 events after 0 and up to 4"),
+        ("UPDATE runstore.run_segments SET to_seq = 2", "has 1 events after 2 and up to 4"),
+    ],
+)
+def test_a_fork_that_lacks_what_it_shares_is_found(
+    call: Caller, damage: LiteralString, fault: str
+) -> None:
+    origin = new_run(call).id
+    call(append_run_events, origin, tokens(5))
+    fork = call(fork_run, origin, 3, NewRunFork()).id
+    call(append_run_events, fork, tokens(1))
+
+    call.execute(damage)
+
+    assert faults(call)[fork] == fault

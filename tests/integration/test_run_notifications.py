@@ -93,6 +93,7 @@ def test_only_the_statement_that_notifies_does() -> None:
     assert not re.search("INSERT|UPDATE|DELETE", sql.text)
 
 
+@pytest.mark.direct(reason="it listens on its connection")
 def test_a_payload_holds_ids_as_many_as_it_can(conn: Conn, connect: Connect) -> None:
     listening = connect()
     listening.execute("LISTEN runstore_run_events")
@@ -106,6 +107,7 @@ def test_a_payload_holds_ids_as_many_as_it_can(conn: Conn, connect: Connect) -> 
 
 
 @EITHER_KIND
+@pytest.mark.direct(reason="it listens on its connection")
 def test_marks_are_gathered_into_few_statements(opened: Streams, database: str, conn: Conn) -> None:
     conn.execute("LISTEN runstore_run_events")
     run_ids = [new_run_id() for _ in range(10)]
@@ -133,6 +135,7 @@ def test_a_mark_outside_the_block_is_counted_as_dropped(database: str) -> None:
 
 
 @EITHER_KIND
+@pytest.mark.direct(reason="it ends a session by what it did last")
 def test_a_notifier_survives_its_connection(opened: Streams, database: str, conn: Conn) -> None:
     run_id = new_run_id()
     with opened.enter(notify_run_events(database, interval=0.001)) as notifier:
@@ -156,12 +159,12 @@ def test_a_notifier_survives_its_connection(opened: Streams, database: str, conn
 @EVERY_SOURCE
 @pytest.mark.parametrize("listening", CONNECTIONS, ids=str)
 def test_a_notified_tail_wakes_at_once(
-    opened: Streams, listening: Source, database: str, conn: Conn
+    opened: Streams, listening: Source, database: str, direct_database: str, conn: Conn
 ) -> None:
     run_ids = [create_run(conn, NewChatRun()).id for _ in range(3)]
     with (
         streams(listening, database) as other,
-        other.enter(listen_run_events(database)) as listener,
+        other.enter(listen_run_events(direct_database)) as listener,
         other.enter(notify_run_events(database)) as notifier,
         streams(Source(listening.kind, pooled=True), database, max_size=4) as pool,
     ):
@@ -218,11 +221,11 @@ def test_what_is_told_while_a_tail_reads_wakes_it(
 
 @EITHER_KIND
 def test_a_listener_that_lost_its_connection_listens_again_and_wakes_everybody(
-    opened: Streams, source: Source, database: str, conn: Conn
+    opened: Streams, source: Source, database: str, direct_database: str, conn: Conn
 ) -> None:
     run_id = create_run(conn, NewChatRun()).id
     with (
-        opened.enter(listen_run_events(database)) as listener,
+        opened.enter(listen_run_events(direct_database)) as listener,
         streams(Source(source.kind, pooled=True), database) as pool,
     ):
         wait_until(lambda: listener.connected)
@@ -239,6 +242,7 @@ def test_a_listener_that_lost_its_connection_listens_again_and_wakes_everybody(
 
 
 @EITHER_KIND
+@pytest.mark.direct(reason="it listens on its connection")
 def test_without_its_listener_a_tail_ends_by_polling(
     opened: Streams, source: Source, database: str, conn: Conn
 ) -> None:

@@ -249,6 +249,7 @@ def requests(opened: Streams) -> int:
     return stats.get("requests_num", 0)
 
 
+@pytest.mark.direct(reason="it looks at its session's last statement")
 @POOL
 def test_an_idle_tail_sends_one_cheap_statement_for_each_poll(
     opened: Streams, conn: psycopg.Connection[Any]
@@ -345,6 +346,7 @@ def test_a_tail_ends_when_its_pool_is_closed(
 # Bare connections
 
 
+@pytest.mark.direct(reason="it ends its own session by its number")
 @CONNECTION
 def test_a_tail_on_a_dead_connection_fails(opened: Streams, conn: psycopg.Connection[Any]) -> None:
     run_id = run_of_events(conn, 1)

@@ -16,6 +16,7 @@ from runstore import (
     cancel_run,
     complete_feature_run,
     fail_feature_run,
+    find_runs_between,
     get_run,
     heartbeat_run,
     list_runs,
@@ -172,6 +173,19 @@ def test_a_worker_of_an_ended_run_hears_so(
         call(heartbeat_run, run.id)
     assert raised.value.status == status
     assert contents(call) == before
+
+
+# find_runs_between
+
+
+def test_the_newest_two_runs_of_a_range_are_found(call: Caller) -> None:
+    first, second, third = (create_run(call, tenant_id="other") for _ in range(3))
+
+    found = call(find_runs_between, first.id, third.id)
+    assert [run.id for run in found] == [third.id, second.id]
+    [alone] = call(find_runs_between, second.id, second.id)
+    assert dict(alone) == {name: getattr(second, name) for name in type(alone).model_fields}
+    assert call(find_runs_between, new_run_id(), new_run_id()) == []
 
 
 # list_stalled_runs

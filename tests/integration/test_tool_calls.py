@@ -1,3 +1,4 @@
+from datetime import timedelta
 from typing import Any, get_args
 
 import pytest
@@ -11,10 +12,12 @@ from runstore import (
     NewToolCall,
     NotFound,
     close_open_tool_calls,
+    complete_feature_run,
     create_tool_call,
     create_tool_calls,
     finish_tool_call,
     get_tool_call,
+    list_abandoned_tool_calls,
     list_open_tool_calls,
     list_tool_calls,
     new_child_id,
@@ -218,6 +221,38 @@ def test_a_list_has_the_calls_of_a_run_of_one_invocation_or_the_open_ones(call: 
     assert call(list_tool_calls, run.id, invocation_id=one).items == [calls[0], calls[2]]
     assert call(list_tool_calls, run.id, invocation_id=new_child_id(run.id)).items == []
     assert call(list_open_tool_calls, run.id).items == calls[1:]
+
+
+# list_abandoned_tool_calls
+
+
+@pytest.mark.owner
+def test_the_open_calls_of_dead_runs_are_listed(call: Caller) -> None:
+    live, silent, ended = (create_run(call).id for _ in range(3))
+    open_calls = {
+        id: create_call(call, create_invocation(call, id).id).id for id in (live, silent, ended)
+    }
+    create_call(call, create_invocation(call, ended).id, status="completed")
+    call(complete_feature_run, ended)
+    call.execute(
+        "UPDATE runstore.run_heads SET heartbeat_at = now() - interval '1 hour' WHERE run_id = %s",
+        [silent],
+    )
+
+    page = call(list_abandoned_tool_calls, silent_for=timedelta(minutes=59), page_size=1)
+    rest = call(
+        list_abandoned_tool_calls, silent_for=timedelta(minutes=59), cursor=page.next_cursor
+    )
+
+    found = page.items + rest.items
+    assert [(row.id, row.run_status) for row in found] == [
+        (open_calls[silent], "running"),
+        (open_calls[ended], "completed"),
+    ]
+    type(found[0]).model_validate(dict(found[0]), strict=True)
+    call(close_open_tool_calls, silent, "its worker died")
+    call(close_open_tool_calls, ended, "its worker died")
+    assert call(list_abandoned_tool_calls, silent_for=timedelta(minutes=59)).items == []
 
 
 # finish_tool_call

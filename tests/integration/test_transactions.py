@@ -149,7 +149,7 @@ def test_an_error_that_ends_no_transaction_may_be_swallowed(
             session(create_feature_run, new_feature_run(id=data.id, name="other"))
         session(complete_feature_run, data.id)
         with pytest.raises(InvalidTransition):
-            session(complete_feature_run, data.id)
+            session(complete_feature_run, data.id, output="another")
         with pytest.raises(InvalidPayload):
             session(list_runs, page_size=0)
     assert names(observer) == {"first"}

@@ -51,13 +51,25 @@ def test_an_unknown_row_is_not_found(call: Caller, change: Transition) -> None:
     assert contents(call) == before
 
 
+@EVERY
+def test_a_repeated_change_changes_nothing_and_answers_as_it_did(
+    call: Caller, change: Transition
+) -> None:
+    id = change.entity.fresh(call)
+    answer = make(call, change, id)
+    before = contents(call)
+
+    assert make(call, change, id) == answer
+    assert contents(call) == before
+
+
 @pytest.mark.parametrize(
     ("first", "second"),
     [
         pytest.param(first, second, id=f"{first}-then-{second}")
         for first in TRANSITIONS
         for second in TRANSITIONS
-        if first.final and first.entity.table == second.entity.table
+        if first.final and first.entity.table == second.entity.table and not second.repeats(first)
     ],
 )
 def test_what_is_over_never_changes(call: Caller, first: Transition, second: Transition) -> None:

@@ -28,10 +28,10 @@ TABLE: LiteralString = f"CREATE TABLE runstore.a (run_id uuid, b int, {KEY})"
 
 
 @pytest.fixture
-def conn(shared_database: str) -> Iterator[Connection[Any]]:
+def conn(shared_owner_dsn: str) -> Iterator[Connection[Any]]:
     """A connection to the migrated database, in a transaction that is rolled back."""
     with (
-        psycopg.connect(shared_database, autocommit=True) as conn,
+        psycopg.connect(shared_owner_dsn, autocommit=True) as conn,
         conn.transaction(force_rollback=True),
     ):
         yield conn

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from deploys import MIGRATIONS, write
+from deploys import MIGRATIONS, SETS, write
 from migration_hashes import LIST, changes, hashes, listed
 from migration_rules import problems
 
@@ -29,6 +29,11 @@ BACK_INDEX = "-- Drop the index.\n\nDROP INDEX CONCURRENTLY IF EXISTS runstore.b
 
 def test_every_migration_keeps_the_rules() -> None:
     assert problems(MIGRATIONS) == []
+
+
+@pytest.mark.parametrize("folder", SETS, ids=lambda folder: folder.name)
+def test_every_migration_of_an_optional_set_keeps_the_rules(folder: Path) -> None:
+    assert problems(folder, MIGRATIONS) == []
 
 
 @pytest.fixture
@@ -96,6 +101,30 @@ def test_a_broken_rule_is_found(folder: Path, id: str, sql: str, problem: str) -
     found = problems(folder)
 
     assert any(id in line and problem in line for line in found), found
+
+
+@pytest.mark.parametrize(
+    ("id", "depends", "problem"),
+    [
+        ("runstore-0001-create-b", "runstore-0001-create-a", "is not named runstore-extra-NNNN"),
+        ("runstore-extra-0002-create-b", "runstore-0001-create-a", "is number 1 of the chain"),
+        ("runstore-extra-0001-create-b", "", "on which migration of the base"),
+        ("runstore-extra-0001-create-b", "runstore-0009-create-z", "does not depend on None"),
+        ("runstore-extra-0001-create-b", "runstore-0002-create-b runstore-0001-create-a", None),
+    ],
+)
+def test_an_optional_set_depends_on_its_base(
+    folder: Path, id: str, depends: str, problem: str | None
+) -> None:
+    optional = folder / "extra"
+    optional.mkdir()
+    depends = f"-- depends: {depends}\n" if depends else ""
+    write(optional, id, f"-- Create b.\n{depends}{TIMEOUTS}CREATE TABLE b (id bigint);\n", BACK)
+
+    found = problems(optional, folder)
+
+    assert problems(folder) == []
+    assert any(problem in line for line in found) if problem else found == []
 
 
 def test_a_file_that_is_no_migration_is_found(folder: Path) -> None:

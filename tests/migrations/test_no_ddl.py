@@ -19,6 +19,7 @@ from pglast import ast
 import runstore
 from factories import new_agent_invocation, new_feature_run
 from runstore import _sql
+from runstore.embedded import Server
 
 DATA_STATEMENTS = (ast.SelectStmt, ast.InsertStmt, ast.UpdateStmt, ast.DeleteStmt)
 PLACEHOLDER = re.compile(r"%\(\w+\)[sbt]")
@@ -75,8 +76,10 @@ def test_importing_the_library_opens_no_connection() -> None:
         server.accept()[0].close()
 
 
-def test_using_the_library_changes_no_definition(database: str) -> None:
-    with psycopg.connect(database, autocommit=True) as conn:
+def test_using_the_library_changes_no_definition(
+    server: Server, migrated_dbname: str, database: str
+) -> None:
+    with psycopg.connect(server.dsn(migrated_dbname), autocommit=True) as conn:
         conn.execute("""
             CREATE FUNCTION refuse() RETURNS event_trigger LANGUAGE plpgsql
             AS $$ BEGIN RAISE 'DDL: %', tg_tag; END $$

@@ -7,8 +7,10 @@ import tarfile
 import zipfile
 from pathlib import Path
 
+import psycopg
 import pytest
 
+from logins import apply_roles
 from runstore.embedded import Server
 
 ROOT = Path(__file__).parents[2]
@@ -22,6 +24,7 @@ print(runstore.__file__)
 with psycopg.connect(sys.argv[1], autocommit=True) as conn:
     run = runstore.create_feature_run(conn, runstore.NewFeatureRun(name="x"))
     assert runstore.get_run(conn, run.id).name == "x"
+    assert runstore.check_schema(conn).ok
 """
 
 
@@ -29,6 +32,13 @@ def relative_files(folder: str, *patterns: str) -> set[str]:
     """Name what the checkout has, as the archives name it."""
     found = (path for pattern in patterns for path in (ROOT / folder).rglob(pattern))
     return {path.relative_to(ROOT).as_posix() for path in found}
+
+
+def secured_tables(server: Server, dbname: str) -> int:
+    with psycopg.connect(server.dsn(dbname)) as conn:
+        return len(
+            conn.execute("SELECT FROM pg_class WHERE relrowsecurity AND relkind = 'r'").fetchall()
+        )
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +57,12 @@ def test_the_sdist_has_what_builds_and_tests_it(archives: Path) -> None:
 
     sources = relative_files("src", "*.py") | relative_files("tests", "*.py")
     statements = relative_files("sql", "*.sql") | relative_files("migrations", "*.sql")
-    assert {"pyproject.toml", "LICENSE", "scripts/test"} | sources | statements <= names
+    assert {
+        "pyproject.toml",
+        "LICENSE",
+        "scripts/roles.sql",
+        "scripts/test",
+    } | sources | statements <= names
 
 
 def test_the_wheel_has_the_package_and_its_sql_and_nothing_else(archives: Path) -> None:
@@ -56,8 +71,10 @@ def test_the_wheel_has_the_package_and_its_sql_and_nothing_else(archives: Path) 
 
     package = relative_files("src", "*.py", "*.sql", "py.typed", "*.jinja", "*.css", "*.js")
     statements = relative_files("sql", "*.sql") | relative_files("migrations", "*.sql")
+    assert "migrations/tenants/runstore-tenants-0001-isolate-tenants.sql" in statements
     assert names == {name.removeprefix("src/") for name in package} | {
-        f"runstore/{name}" for name in statements
+        "runstore/roles.sql",
+        *(f"runstore/{name}" for name in statements),
     }
     assert "runstore/py.typed" in names
 
@@ -88,5 +105,14 @@ def test_the_installed_wheel_migrates_a_database_and_works_on_it(
     source = "package:runstore:migrations"
     run("-m", "yoyo", "apply", "--batch", "--no-config-file", *database, source)
     imported = run("-c", USE_IT, server.dsn(empty_dbname))
+    assert secured_tables(server, empty_dbname) == 0
+
+    # What is optional comes when it is asked for.
+    run(
+        "-m", "yoyo", "apply", "--batch", "--no-config-file", *database, source, f"{source}/tenants"
+    )
+    run("-c", USE_IT, server.dsn(empty_dbname))
+    assert secured_tables(server, empty_dbname) > 0
+    apply_roles(server.dsn(empty_dbname), packages / "runstore" / "roles.sql")
 
     assert Path(imported.strip()).is_relative_to(packages)

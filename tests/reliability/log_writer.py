@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from uuid import UUID
 
-import psycopg
-
-from runstore import NewRunEvent, append_run_events
+from runstore import NewRunEvent, append_run_events, connect
 
 
 def main() -> None:
     dsn, run_id, writer = sys.argv[1], UUID(sys.argv[2]), sys.argv[3]
-    with psycopg.connect(dsn, autocommit=True) as conn:
+    with connect(dsn, pooler="RUNSTORE_TEST_POOLER" in os.environ) as conn:
         number = 0
         while True:
             size = 1 + number % 7

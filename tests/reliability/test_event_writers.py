@@ -9,9 +9,9 @@ import psycopg
 import pytest
 
 from connections import Connect
-from lossy_proxy import lossy_proxy
 from runstore import NewChatRun, create_run, get_run_head, iter_run_events
 from streams import POOLS, Source, Writer, streams, tokens, wait_until
+from wire_proxy import Losing, wire_proxy
 
 POOL = pytest.mark.parametrize("source", POOLS, ids=str)
 
@@ -32,6 +32,7 @@ def write(writer: Writer, start: int, count: int) -> None:
 
 
 @POOL
+@pytest.mark.direct(reason="it ends sessions by their application's name")
 def test_a_writer_whose_connections_are_killed_writes_every_event_once(
     source: Source, database: str, connect: Connect
 ) -> None:
@@ -62,18 +63,19 @@ def test_a_write_whose_answer_is_lost_is_repeated_and_not_doubled(
     conn = connect()
     run_id = create_run(conn, NewChatRun()).id
     # Nothing is prepared, so that every append shows the proxy its text.
+    judge = Losing("name: append_run_events")
     with (
-        lossy_proxy(database, "name: append_run_events") as proxy,
+        wire_proxy(database, judge) as proxy,
         streams(source, proxy.dsn, pooler=True) as opened,
         opened.writing(run_id, max_delay=3600, max_events=10_000) as writer,
     ):
         for round in range(20):
             write(writer, 3 * round, 3)
             # The repetition too, now and then.
-            proxy.losses = 1 + round % 2
+            judge.losses = 1 + round % 2
             writer.flush()
             assert writer.last_seq == 3 * round + 3
-        assert proxy.lost == 30
+        assert judge.lost == 30
 
     assert log(conn, run_id) == expected(60)
     assert get_run_head(conn, run_id).last_seq == 60
@@ -86,15 +88,17 @@ def test_a_writer_gives_up_when_an_outage_lasts(
     conn = connect()
     run_id = create_run(conn, NewChatRun()).id
 
+    judge = Losing("name: append_run_events")
+
     def keep_writing() -> None:
         with (
-            lossy_proxy(database, "name: append_run_events") as proxy,
+            wire_proxy(database, judge) as proxy,
             streams(source, proxy.dsn, pooler=True) as opened,
             opened.writing(run_id, give_up_after=0.5) as writer,
         ):
-            proxy.losses = 1_000_000
+            judge.losses = 1_000_000
             write(writer, 0, 3)
-            wait_until(lambda: proxy.lost > 2)
+            wait_until(lambda: judge.lost > 2)
 
     with pytest.raises(psycopg.OperationalError) as error:
         keep_writing()

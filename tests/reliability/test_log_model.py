@@ -135,7 +135,7 @@ class LogMachine(RuleBasedStateMachine):
     @rule(data=st.data())
     def ask_to_stop(self, data: st.DataObject) -> None:
         run = self.pick(data)
-        if run.status in FINAL:
+        if run.status in FINAL and not run.asked_to_stop:
             with pytest.raises(InvalidTransition):
                 request_cancel(self.conn, run.id)
             return
@@ -157,12 +157,15 @@ class LogMachine(RuleBasedStateMachine):
                 return fail_run(self.conn, run.id, error="e", events=events(types)).last_seq
             return cancel_run(self.conn, run.id, events=events(types)).last_seq
 
-        if run.status in FINAL:
+        log_end = (*types, f"run.{status}")
+        if run.status == status and run.log[-len(log_end) :] == log_end:
+            assert end() == len(run.log)
+        elif run.status in FINAL:
             with pytest.raises(InvalidTransition) as refusal:
                 end()
             assert refusal.value.status == run.status
         else:
-            log = (*run.log, *types, f"run.{status}")
+            log = run.log + log_end
             assert end() == len(log)
             self.put(replace(run, status=status, log=log))
 

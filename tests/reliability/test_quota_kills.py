@@ -25,6 +25,8 @@ from runstore import (
 from runstore.usage_logs import find_usage_logs
 from usage_factories import new_quota
 
+pytestmark = pytest.mark.direct(reason="it waits until no other session is left")
+
 WORKER = Path(__file__).with_name("quota_worker.py")
 # scripts/stress-quotas kills more of them.
 KILLS = int(os.environ.get("RUNSTORE_QUOTA_KILLS", "12"))

@@ -371,6 +371,7 @@ class QuotaMachine(RuleBasedStateMachine):
             )
 
 
+@pytest.mark.owner
 def test_quotas_agree_with_a_plain_model(database: str) -> None:
     with psycopg.connect(database, autocommit=True) as conn:
 

@@ -188,6 +188,7 @@ CHECKS: Final = [
 ]
 
 
+@pytest.mark.owner
 @pytest.mark.parametrize("check", CHECKS)
 def test_a_check_finds_nothing_in_the_queries_as_they_are(
     database: str, connect: Connect, check: Callable[[Scene], None]
@@ -377,6 +378,7 @@ MUTANTS: Final = [
 ]
 
 
+@pytest.mark.owner
 @pytest.mark.parametrize("mutant", MUTANTS, ids=str)
 def test_a_mutant_is_found(
     database: str, connect: Connect, monkeypatch: pytest.MonkeyPatch, mutant: Mutant

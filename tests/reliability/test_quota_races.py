@@ -48,6 +48,7 @@ def conn(connect: Connect) -> Conn:
     return conn
 
 
+@pytest.mark.owner
 @pytest.mark.parametrize("new_window", [False, True])
 def test_the_second_hears_what_the_first_left(
     conn: Conn, connect: Connect, *, new_window: bool
@@ -64,6 +65,7 @@ def test_the_second_hears_what_the_first_left(
     assert used_and_held(conn) == [(0, 60)]
 
 
+@pytest.mark.owner
 @pytest.mark.parametrize("new_window", [False, True])
 @pytest.mark.parametrize("quotas", [1, 2])
 @pytest.mark.parametrize("first_gives_up", [False, True])
@@ -113,6 +115,7 @@ def test_the_same_id_for_other_amounts_at_once_is_a_conflict(conn: Conn, connect
     assert used_and_held(conn) == [(0, 10)]
 
 
+@pytest.mark.owner
 def test_the_same_id_for_other_meters_at_once_is_a_conflict(conn: Conn, connect: Connect) -> None:
     set_quota(conn, new_quota(meter="runs", period="month"))
     let_windows_pass(conn)
@@ -212,6 +215,7 @@ def test_who_renews_waits_for_an_expiry_and_hears_of_it(conn: Conn, connect: Con
     assert error.status == "expired"
 
 
+@pytest.mark.owner
 @pytest.mark.parametrize("new_window", [False, True])
 @pytest.mark.parametrize("use", [reserve_usage, record_usage])
 def test_a_quota_that_is_being_removed_is_waited_for_and_counts_no_more(

@@ -125,12 +125,16 @@ class ReportMachine(RuleBasedStateMachine):
         found = report.version_of(slug)
         expected = None if near is None else max(0, found + near)
 
-        def remove() -> object:
-            return remove_report_section(self.conn, report.id, slug, expected_version=expected)
+        def remove() -> int:
+            state = remove_report_section(self.conn, report.id, slug, expected_version=expected)
+            return state.version
 
         if self.refused(report.status, {"draft"}, remove):
             return
-        if not found:
+        removed = report.sections.get(slug)
+        if not found and removed and removed.version - 1 == expected:
+            assert remove() == removed.version
+        elif not found:
             with pytest.raises(NotFound):
                 remove()
         elif expected not in (None, found):
@@ -176,6 +180,9 @@ class ReportMachine(RuleBasedStateMachine):
         def publish() -> object:
             return publish_report(self.conn, report.id, expected_revision=expected)
 
+        if report.status == "published" and expected in (None, report.revision):
+            publish()
+            return
         if self.refused(report.status, {"draft"}, publish):
             return
         if expected not in (None, report.revision):
@@ -206,7 +213,7 @@ class ReportMachine(RuleBasedStateMachine):
         def archive() -> object:
             return archive_report(self.conn, report.id)
 
-        if now and indeed and not self.refused(report.status, {"draft", "published"}, archive):
+        if now and indeed:
             archive()
             report.status = "archived"
 
@@ -287,12 +294,16 @@ class ReportMachine(RuleBasedStateMachine):
         found = branch.version_of(slug)
         expected = None if near is None else max(0, found + near)
 
-        def remove() -> object:
-            return remove_branch_section(self.conn, branch.id, slug, expected_version=expected)
+        def remove() -> int:
+            state = remove_branch_section(self.conn, branch.id, slug, expected_version=expected)
+            return state.version
 
         if self.refused(branch.status, {"open"}, remove):
             return
-        if not found:
+        removed = branch.own.get(slug)
+        if not found and removed and removed.version - 1 == expected:
+            assert remove() == removed.version
+        elif not found:
             with pytest.raises(NotFound):
                 remove()
         elif expected not in (None, found):
@@ -314,7 +325,7 @@ class ReportMachine(RuleBasedStateMachine):
 
         if self.refused(branch.status, {"open"}, revert):
             return
-        if slug not in branch.shown():
+        if slug not in branch.own:
             with pytest.raises(NotFound):
                 revert()
             return
@@ -331,6 +342,9 @@ class ReportMachine(RuleBasedStateMachine):
         def merge() -> object:
             return merge_branch_report(self.conn, branch.id)
 
+        if branch.status == "merged":
+            merge()
+            return
         if self.refused(branch.status, {"open"}, merge):
             return
         if self.refused(report.status, {"draft"}, merge):
@@ -361,7 +375,7 @@ class ReportMachine(RuleBasedStateMachine):
         def discard() -> object:
             return discard_branch_report(self.conn, branch.id)
 
-        if now and not self.refused(branch.status, {"open"}, discard):
+        if now and not self.refused(branch.status, {"open", "discarded"}, discard):
             discard()
             branch.status = "discarded"
 

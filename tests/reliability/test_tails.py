@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import random
-import shutil
 import subprocess
 import sys
-import tempfile
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from functools import partial
@@ -57,13 +54,13 @@ def write(dsn: str, run_id: UUID, writer: int) -> None:
 
 @pytest.mark.parametrize("notified", [False, True], ids=["polling", "notified"])
 def test_tails_among_sixteen_writers_see_exactly_the_log(
-    database: str, connect: Connect, *, notified: bool
+    database: str, direct_database: str, connect: Connect, *, notified: bool
 ) -> None:
     conn = connect()
     run_id = create_run(conn, NewChatRun()).id
     choose = random.Random(1)
     with ExitStack() as stack:
-        listener = stack.enter_context(listen_run_events(database)) if notified else None
+        listener = stack.enter_context(listen_run_events(direct_database)) if notified else None
         notifier = stack.enter_context(notify_run_events(database))
         opened = [stack.enter_context(streams(source, database)) for source in SOURCES]
         followers: list[tuple[int, Follower]] = []
@@ -107,6 +104,7 @@ def kill(conn: Conn, application_name: str) -> int:
 
 
 @POOL
+@pytest.mark.direct(reason="it ends sessions by their application's name")
 def test_a_tail_whose_connections_are_killed_sees_exactly_the_log(
     source: Source, database: str, connect: Connect
 ) -> None:
@@ -130,6 +128,7 @@ def test_a_tail_whose_connections_are_killed_sees_exactly_the_log(
 
 
 @POOL
+@pytest.mark.direct(reason="it ends sessions by their application's name")
 def test_a_tail_gives_up_when_an_outage_lasts(
     source: Source, database: str, server: Server, connect: Connect
 ) -> None:
@@ -151,15 +150,6 @@ def test_a_tail_gives_up_when_an_outage_lasts(
         kill(conn, "tailing")
         with pytest.raises(psycopg.OperationalError):
             follower.all()
-
-
-@pytest.fixture
-def folder() -> Iterator[Path]:
-    """A folder that the account of root's PostgreSQL can reach, which pytest's own is not."""
-    path = Path(tempfile.mkdtemp(prefix="runstore-test-", dir="/tmp"))
-    path.chmod(0o751)
-    yield path
-    shutil.rmtree(path)
 
 
 def test_tails_and_writers_go_on_across_a_restart_of_the_server(folder: Path) -> None:

@@ -13,9 +13,9 @@ from shop import SCHEMA
 
 
 @pytest.fixture(scope="module")
-def shop(shared_database: str) -> Iterator[psycopg.Connection[Any]]:
+def shop(shared_owner_dsn: str) -> Iterator[psycopg.Connection[Any]]:
     with (
-        psycopg.connect(shared_database, autocommit=True) as conn,
+        psycopg.connect(shared_owner_dsn, autocommit=True) as conn,
         conn.transaction(force_rollback=True),
     ):
         conn.execute(SCHEMA.encode())

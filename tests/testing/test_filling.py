@@ -46,9 +46,9 @@ CREATE TABLE shop.items (
 
 
 @pytest.fixture
-def shop(shared_database: str) -> Iterator[Conn]:
+def shop(shared_owner_dsn: str) -> Iterator[Conn]:
     with (
-        psycopg.connect(shared_database, autocommit=True) as conn,
+        psycopg.connect(shared_owner_dsn, autocommit=True) as conn,
         conn.transaction(force_rollback=True),
     ):
         conn.execute(SCHEMA.encode())

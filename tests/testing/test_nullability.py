@@ -40,9 +40,9 @@ Conn = psycopg.Connection[Any]
 
 
 @pytest.fixture(scope="module")
-def nulls(shared_database: str) -> Iterator[Conn]:
+def nulls(shared_owner_dsn: str) -> Iterator[Conn]:
     with (
-        psycopg.connect(shared_database, autocommit=True) as conn,
+        psycopg.connect(shared_owner_dsn, autocommit=True) as conn,
         conn.transaction(force_rollback=True),
     ):
         conn.execute(SCHEMA.encode())

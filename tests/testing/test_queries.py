@@ -25,9 +25,9 @@ OWN = Path(runstore.testing.__file__).parent
 
 
 @pytest.fixture(scope="module")
-def query_prover(shared_database: str) -> Iterator[Prover]:
+def query_prover(shared_owner_dsn: str) -> Iterator[Prover]:
     with (
-        psycopg.connect(shared_database, autocommit=True) as conn,
+        psycopg.connect(shared_owner_dsn, autocommit=True) as conn,
         prover(conn, schema="runstore", samples=runstore_samples(), values=RUNSTORE_VALUES) as made,
     ):
         yield made

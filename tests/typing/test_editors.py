@@ -19,8 +19,8 @@ ROOT = Path(__file__).parents[2]
 SERVER = Path(sys.executable).with_name("pyright-langserver")
 INPUTS = sorted(
     name
-    for name, value in vars(runstore).items()
-    if isinstance(value, type) and issubclass(value, Input) and name in runstore.__all__
+    for name in runstore.__all__
+    if isinstance(value := getattr(runstore, name), type) and issubclass(value, Input)
 )
 
 pytestmark = pytest.mark.skipif(find_spec("pyright") is None, reason="the extra lint is missing")
@@ -120,7 +120,7 @@ def editor(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LanguageServer]
 
 @pytest.mark.parametrize("name", INPUTS)
 def test_a_call_is_offered_every_field(name: str, editor: LanguageServer) -> None:
-    model: type[Input] = vars(runstore)[name]
+    model: type[Input] = getattr(runstore, name)
 
     offered = editor.complete(f"{name}_call.py", f"from runstore import {name}\n{name}(")
 
@@ -129,7 +129,7 @@ def test_a_call_is_offered_every_field(name: str, editor: LanguageServer) -> Non
 
 @pytest.mark.parametrize("name", INPUTS)
 def test_a_field_is_shown_with_what_it_is(name: str, editor: LanguageServer) -> None:
-    model: type[Input] = vars(runstore)[name]
+    model: type[Input] = getattr(runstore, name)
     text = f"from runstore import {name}\ndef f(data: {name}) -> None:\n    data."
 
     offered = editor.complete(f"{name}_field.py", text)

@@ -22,6 +22,7 @@ from uuid import UUID
 
 from psycopg import AsyncConnection, Connection
 from psycopg.rows import TupleRow
+from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
 from runstore import *
 from runstore import RunState
@@ -73,6 +74,24 @@ def rows(one: Connection[TupleRow], other: Connection[Rows], id: UUID) -> None:
 async def async_rows(conn: AsyncConnection[TupleRow], other: AsyncConnection[Rows]) -> None:
     assert_type(await list_runs(conn), Page[Run])
     assert_type(await list_runs(other), Page[Run])
+
+
+def run_again(pool: ConnectionPool[Connection[Any]], id: UUID) -> None:
+    def work(conn: Connection[Any]) -> Run:
+        return get_run(conn, id)
+
+    assert_type(run_transaction(pool, work), Run)
+    assert_type(run_transaction(pool, lambda conn: get_run(conn, id), attempts=3), Run)
+    if is_retryable(KeyError()):
+        pass
+
+
+async def run_again_async(pool: AsyncConnectionPool[AsyncConnection[Any]], id: UUID) -> None:
+    async def work(conn: AsyncConnection[Any]) -> Run:
+        return await get_run(conn, id)
+
+    assert_type(await run_transaction(pool, work), Run)
+    assert_type(await run_transaction(pool, lambda conn: get_run(conn, id)), Run)
 """
 
 WRONG = """\
@@ -92,6 +111,24 @@ async def awaited_in_vain(conn: Connection[Any], id: UUID) -> None:
     await get_run(conn, id)  # wrong
     async with transaction(conn):  # wrong
         pass
+
+
+async def forgotten_again(pool: AsyncConnectionPool[AsyncConnection[Any]], id: UUID) -> Run:
+    async def work(conn: AsyncConnection[Any]) -> Run:
+        return await get_run(conn, id)
+
+    def block(conn: Connection[Any]) -> Run:
+        return get_run(conn, id)
+
+    run_transaction(pool, work)  # wrong
+    run: Run = run_transaction(pool, work)  # wrong
+    await run_transaction(pool, block)  # wrong
+    run_transaction(pool, work).status  # wrong
+    with open_pool("dsn") as other:
+        run_transaction(other, work)  # wrong
+        await run_transaction(other, block)  # wrong
+        run_transaction(other, id)  # wrong
+    return run_transaction(pool, work)  # wrong
 
 
 def arguments(conn: Connection[Any], id: UUID, data: NewFeatureRun) -> None:

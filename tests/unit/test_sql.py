@@ -10,8 +10,9 @@ import pytest
 
 from runstore import _sql
 from runstore._sql import Sql, directory, load, parse
-from runstore.testing import NamedQuery, Samples, find_queries
+from runstore.testing import NamedQuery, find_queries
 from runstore.testing._calls import bound_statements
+from samples import runstore_samples
 
 FILES = sorted(directory("sql").glob("*.sql"))
 QUERIES = [query for query in find_queries(directory("sql"), "runstore") if query.define]
@@ -132,6 +133,6 @@ def test_queries_and_functions_have_one_order(file: Path) -> None:
 @pytest.mark.parametrize("query", QUERIES, ids=str)
 def test_a_function_binds_the_placeholders_of_its_query(query: NamedQuery) -> None:
     assert query.define
-    for statement in bound_statements(query.define, Samples()):
+    for statement in bound_statements(query.define, runstore_samples()):
         assert statement.sql == query.sql
         assert statement.parameters.keys() == statement.sql.placeholders

@@ -8,3 +8,5 @@ class DatabaseURI(NamedTuple):
     port: int | None
     database: str | None
     args: dict[str, str]
+
+def parse_uri(s: str) -> DatabaseURI: ...

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from typing import Final
+from typing import Any, Final, LiteralString
 from uuid import UUID
 
 import psycopg
@@ -17,6 +17,9 @@ from psycopg_pool import AsyncConnectionPool, ConnectionPool
 from contestants import Sampler, Sizes, Work, sampler
 from payloads import events
 from preparation import library_statement, new_child_id, new_invocation, new_run, new_run_async
+
+LIBRARY_APPEND: Final = library_statement("run_events", "append_run_events")
+LIBRARY_STEP: Final = library_statement("agent_steps", "create_agent_step")
 
 APPEND: Final = """
 WITH head AS (
@@ -48,8 +51,28 @@ RETURNING run_id, id, created_at
 """
 
 
+Sending = Callable[[UUID, str, Any], tuple[LiteralString, Any]]
+"""Makes of a run's or an invocation's id, a kind and a document what is sent."""
+
+
+def as_library(run_id: UUID, type: str, payload: Any) -> tuple[LiteralString, Any]:
+    """Append with the library's statement, which takes any number of events."""
+    return LIBRARY_APPEND, {
+        "run_id": run_id,
+        "types": [type],
+        "payloads": [Jsonb(payload)],
+        "expected_seq": None,
+        "append_id": None,
+    }
+
+
+def as_one(run_id: UUID, type: str, payload: Any) -> tuple[LiteralString, Any]:
+    """Append with a statement that can append one event and nothing else."""
+    return APPEND, (run_id, type, Jsonb(payload))
+
+
 @contextmanager
-def append(dsn: str, sizes: Sizes) -> Generator[Sampler]:
+def append(dsn: str, sizes: Sizes, sending: Sending = as_library) -> Generator[Sampler]:
     given = events(sizes.operations)
     with psycopg.connect(dsn, autocommit=True) as conn:
 
@@ -58,8 +81,7 @@ def append(dsn: str, sizes: Sizes) -> Generator[Sampler]:
 
             def work() -> None:
                 for type, payload in given:
-                    row = conn.execute(APPEND, (run_id, type, Jsonb(payload))).fetchone()
-                    assert row
+                    assert conn.execute(*sending(run_id, type, payload)).fetchone()
 
             return work
 
@@ -67,29 +89,9 @@ def append(dsn: str, sizes: Sizes) -> Generator[Sampler]:
 
 
 @contextmanager
-def append_with_library_statement(dsn: str, sizes: Sizes) -> Generator[Sampler]:
-    """Append one event with the statement that the library sends, which takes any number."""
-    given = events(sizes.operations)
-    statement = library_statement("run_events", "append_run_events")
-    with psycopg.connect(dsn, autocommit=True) as conn:
-
-        def prepare() -> Work:
-            run_id = new_run(conn)
-
-            def work() -> None:
-                for type, payload in given:
-                    parameters = {
-                        "run_id": run_id,
-                        "types": [type],
-                        "payloads": [Jsonb(payload)],
-                        "expected_seq": None,
-                        "append_id": None,
-                    }
-                    assert conn.execute(statement, parameters).fetchone()
-
-            return work
-
-        yield sampler(prepare, len(given))
+def append_as_one(dsn: str, sizes: Sizes) -> Generator[Sampler]:
+    with append(dsn, sizes, as_one) as sample:
+        yield sample
 
 
 @contextmanager
@@ -104,8 +106,7 @@ def append_through_pool(dsn: str, sizes: Sizes) -> Generator[Sampler]:
             def work() -> None:
                 for type, payload in given:
                     with pool.connection() as conn:
-                        row = conn.execute(APPEND, (run_id, type, Jsonb(payload))).fetchone()
-                    assert row
+                        assert conn.execute(*as_library(run_id, type, payload)).fetchone()
 
             return work
 
@@ -113,7 +114,9 @@ def append_through_pool(dsn: str, sizes: Sizes) -> Generator[Sampler]:
 
 
 @contextmanager
-def append_through_async_pool(dsn: str, sizes: Sizes) -> Generator[Sampler]:
+def append_through_async_pool(
+    dsn: str, sizes: Sizes, sending: Sending = as_library
+) -> Generator[Sampler]:
     given = events(sizes.operations)
 
     async def start() -> AsyncConnectionPool[AsyncConnection[TupleRow]]:
@@ -133,9 +136,8 @@ def append_through_async_pool(dsn: str, sizes: Sizes) -> Generator[Sampler]:
         async def work(run_id: UUID) -> None:
             for type, payload in given:
                 async with pool.connection() as conn:
-                    cursor = await conn.execute(APPEND, (run_id, type, Jsonb(payload)))
-                    row = await cursor.fetchone()
-                assert row
+                    cursor = await conn.execute(*sending(run_id, type, payload))
+                    assert await cursor.fetchone()
 
         def prepare() -> Work:
             run_id = runner.run(create())
@@ -146,7 +148,41 @@ def append_through_async_pool(dsn: str, sizes: Sizes) -> Generator[Sampler]:
 
 
 @contextmanager
-def step(dsn: str, sizes: Sizes) -> Generator[Sampler]:
+def append_as_one_through_async_pool(dsn: str, sizes: Sizes) -> Generator[Sampler]:
+    with append_through_async_pool(dsn, sizes, as_one) as sample:
+        yield sample
+
+
+Step = Callable[[UUID, UUID, str, Any], tuple[LiteralString, Any]]
+
+
+def step_as_library(
+    run_id: UUID, invocation_id: UUID, kind: str, content: Any
+) -> tuple[LiteralString, Any]:
+    """Create a step with the library's statement."""
+    return LIBRARY_STEP, {
+        "run_id": run_id,
+        "id": new_child_id(run_id),
+        "invocation_id": invocation_id,
+        "position": None,
+        "kind": kind,
+        "content": Jsonb(content),
+        "tokens": 96,
+        "metadata": Jsonb({}),
+        "finished": True,
+    }
+
+
+def step_as_one(
+    run_id: UUID, invocation_id: UUID, kind: str, content: Any
+) -> tuple[LiteralString, Any]:
+    """Create a finished step without metadata, which takes the next position, and nothing else."""
+    ids = new_child_id(run_id), run_id, invocation_id
+    return STEP, (*ids, kind, Jsonb(content), 96, run_id, invocation_id)
+
+
+@contextmanager
+def step(dsn: str, sizes: Sizes, sending: Step = step_as_library) -> Generator[Sampler]:
     given = events(sizes.operations)
     with psycopg.connect(dsn, autocommit=True) as conn:
 
@@ -155,22 +191,15 @@ def step(dsn: str, sizes: Sizes) -> Generator[Sampler]:
 
             def work() -> None:
                 for kind, content in given:
-                    step_id = new_child_id(run_id)
-                    row = conn.execute(
-                        STEP,
-                        (
-                            step_id,
-                            run_id,
-                            invocation_id,
-                            kind,
-                            Jsonb(content),
-                            96,
-                            run_id,
-                            invocation_id,
-                        ),
-                    ).fetchone()
-                    assert row
+                    sent = sending(run_id, invocation_id, kind, content)
+                    assert conn.execute(*sent).fetchone()
 
             return work
 
         yield sampler(prepare, len(given))
+
+
+@contextmanager
+def step_without_more(dsn: str, sizes: Sizes) -> Generator[Sampler]:
+    with step(dsn, sizes, step_as_one) as sample:
+        yield sample

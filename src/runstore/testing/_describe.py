@@ -13,10 +13,10 @@ from psycopg import Connection, errors, sql
 from psycopg.pq import ExecStatus
 
 from runstore._cursors import BlockingCursor
+from runstore._sql import Numbered, number_placeholders
 
 from ._catalogue import Attribute, Catalogue, PgType
 from ._plans import Plan
-from ._text import Numbered, number_placeholders
 
 _NUMBERS: Final = itertools.count(1)
 

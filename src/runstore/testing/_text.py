@@ -1,4 +1,4 @@
-"""The text of a query: its placeholders, what its comments say, and its select list."""
+"""The text of a query: what its comments say, and its select list."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
 
-_PLACEHOLDER: Final = re.compile(r"%(?:\((\w+)\)[sbt]|%)")
 _NOT_NULL: Final = re.compile(r"^-- not null: (.+)$", re.MULTILINE)
 _MAY_SCAN: Final = re.compile(r"^-- may scan ([\w., ]+): \S.*$", re.MULTILINE)
 
@@ -17,26 +16,6 @@ _TEXTS: Final = r"""--[^\n]*|/\*.*?\*/|[eE]'(?:[^'\\]|\\.|'')*'|'(?:[^']|'')*'|(
 _NO_CODE: Final = re.compile(_TEXTS, re.DOTALL)
 _OPAQUE: Final = re.compile(rf"""{_TEXTS}|"(?:[^"]|"")*\"""", re.DOTALL)
 _WORD_OR_SIGN: Final = re.compile(r"\w+|[^\w\s]")
-
-
-@dataclass(frozen=True, slots=True)
-class Numbered:
-    """A query with $1, $2 for its named placeholders, and their names in that order."""
-
-    text: str
-    names: tuple[str, ...]
-
-
-def number_placeholders(text: str) -> Numbered:
-    """Replace psycopg's placeholders by PostgreSQL's, the first one named by $1."""
-    names: dict[str, int] = {}
-
-    def number(match: re.Match[str]) -> str:
-        name = match[1]
-        return "%" if name is None else f"${names.setdefault(name, len(names) + 1)}"
-
-    numbered = _PLACEHOLDER.sub(number, text)
-    return Numbered(numbered, tuple(names))
 
 
 def stated_not_null(text: str) -> tuple[str, ...]:

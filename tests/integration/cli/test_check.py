@@ -1,5 +1,3 @@
-"""The command `runstore`."""
-
 from __future__ import annotations
 
 import subprocess
@@ -8,17 +6,16 @@ from collections.abc import Iterator
 
 import psycopg
 import pytest
-from click.testing import CliRunner
 
+from command import runstore
 from deploys import IDS
-from runstore.cli import main
 from runstore.embedded import Server
 
 
-def runstore(*arguments: str, **environment: str) -> tuple[int, str]:
-    """Run the command, and answer its exit status and all that it said."""
-    done = CliRunner().invoke(main, arguments, env={"DATABASE_URL": None, **environment})
-    return done.exit_code, done.output
+def check(*arguments: str, **environment: str) -> tuple[int, str]:
+    """Check a database, and answer the exit status and all that was said."""
+    said = runstore("check", *arguments, **environment)
+    return said.status, said.out + said.err
 
 
 @pytest.fixture
@@ -30,8 +27,19 @@ def conn(database: str) -> Iterator[psycopg.Connection]:
 def test_check_succeeds_on_a_migrated_database(database: str) -> None:
     expected = (0, f"The database has all {len(IDS)} migrations of this version.\n")
 
-    assert runstore("check", "--dsn", database) == expected
-    assert runstore("check", DATABASE_URL=database) == expected
+    assert check("--dsn", database) == expected
+    assert check(DATABASE_URL=database) == expected
+
+
+def test_check_answers_machines(database: str, conn: psycopg.Connection) -> None:
+    assert runstore("check", "--dsn", database, "--json").json == {
+        "ok": True,
+        "message": f"The database has all {len(IDS)} migrations of this version.",
+        "bookkeeping": "public",
+        "applied": IDS,
+        "missing": [],
+        "unknown": [],
+    }
 
 
 def test_the_command_is_also_a_module_of_python(database: str) -> None:
@@ -54,7 +62,7 @@ def test_check_takes_libpqs_own_variables(server: Server, database: str) -> None
         dbname = conn.info.dbname
     where = {"PGHOST": server.host, "PGPORT": str(server.port), "PGUSER": server.user}
 
-    status, _ = runstore("check", PGDATABASE=dbname, PGPASSWORD=server.password, **where)
+    status, _ = check(PGDATABASE=dbname, PGPASSWORD=server.password, **where)
 
     assert status == 0
 
@@ -67,7 +75,7 @@ def test_check_fails_and_names_what_is_missing(database: str, conn: psycopg.Conn
         " VALUES ('a', 'runstore-9999-newer')"
     )
 
-    assert runstore("check", "--dsn", database) == (
+    assert check("--dsn", database) == (
         1,
         f"Missing: {IDS[-1]}. Unknown to this version: runstore-9999-newer.\n",
     )
@@ -82,21 +90,21 @@ def test_check_tells_a_database_of_a_newer_version_apart(
         " VALUES ('a', 'runstore-9999-newer')"
     )
 
-    assert runstore("check", "--dsn", database) == (
+    assert check("--dsn", database) == (
         3,
         "Unknown to this version: runstore-9999-newer.\n",
     )
 
 
 def test_check_says_that_a_database_was_never_migrated(server: Server, empty_dbname: str) -> None:
-    status, said = runstore("check", "--dsn", server.dsn(empty_dbname))
+    status, said = check("--dsn", server.dsn(empty_dbname))
 
     assert status == 1
     assert said.startswith("No migration is recorded:")
 
 
 def test_check_says_why_the_database_did_not_answer(server: Server, empty_dbname: str) -> None:
-    status, said = runstore("check", "--dsn", server.dsn(f"{empty_dbname}_missing"))
+    status, said = check("--dsn", server.dsn(f"{empty_dbname}_missing"))
 
     assert status == 4
     assert said.startswith("The database did not answer:")
@@ -113,7 +121,7 @@ def test_check_says_why_the_database_did_not_answer(server: Server, empty_dbname
     ],
 )
 def test_check_never_shows_a_piece_of_a_password(dsn: str, status: int) -> None:
-    found, said = runstore("check", "--dsn", dsn)
+    found, said = check("--dsn", dsn)
 
     assert (found, "secret" in said) == (status, False)
 

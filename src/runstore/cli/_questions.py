@@ -1,0 +1,148 @@
+"""`runstore pending` and `runstore answer`: questions that runs ask a person."""
+
+from __future__ import annotations
+
+import getpass
+import sys
+from collections.abc import Iterator
+from typing import Any
+from uuid import UUID
+
+import click
+import orjson
+from psycopg import Connection
+from pydantic import JsonValue
+from rich.table import Table
+from rich.text import Text
+
+from runstore.cta_events import (
+    CtaEvent,
+    cancel_cta_event,
+    complete_cta_event,
+    get_cta_event,
+    list_cta_events,
+)
+from runstore.errors import InvalidTransition
+
+from ._session import Session, on_database
+from ._terminal import stderr, stdout
+from ._words import ago, gist, short, until
+
+
+@click.command()
+@click.option(
+    "-n", "--limit", type=click.IntRange(1, 10_000), default=50, show_default=True, help="How many."
+)
+@click.option("--cursor", help="Go on where an earlier list ended: its next_cursor.")
+@on_database
+def pending(session: Session, *, limit: int, cursor: str | None) -> None:
+    """List the open questions of all runs, oldest first.
+
+    With --json one document, {"questions": [...], "next_cursor": ...}.
+    """
+    with session.connect() as conn:
+        page = list_cta_events(conn, cursor=cursor, page_size=limit)
+    if session.json:
+        session.answer({"questions": page.items, "next_cursor": page.next_cursor})
+        return
+    console = stdout()
+    if not page.items:
+        console.print("No question is open.")
+        return
+    for question in page.items:
+        console.print(_heading(question), soft_wrap=True)
+        console.print(_asked(question))
+    if page.next_cursor:
+        told = f"There are younger ones: --cursor {page.next_cursor}"
+        console.print(told, style="dim", soft_wrap=True)
+
+
+def _heading(question: CtaEvent) -> Text:
+    text = Text(str(question.id), "cyan").append(f"  {question.kind}", "bold yellow")
+    text.append(f"  asked {ago(question.created_at)}", "dim")
+    if question.expires_at is not None:
+        due = until(question.expires_at)
+        text.append(f", due {due}" if due.startswith("in ") else f", {due}", "dim")
+    return text
+
+
+def _asked(question: CtaEvent) -> Table:
+    table = Table.grid(padding=(0, 0, 0, 2), pad_edge=True)
+    where = f"{short(question.run_id)}{f' {question.phase}' if question.phase else ''}"
+    table.add_row(Text("run", "dim"), where)
+    table.add_row(Text("asks", "dim"), gist(question.request) or Text("nothing", "dim"))
+    return table
+
+
+@click.command()
+@click.argument("cta", metavar="QUESTION", type=click.UUID)
+@click.argument("response", required=False)
+@click.option("--data", metavar="JSON", help="Answer with this JSON, instead of a text.")
+@click.option("--cancel", is_flag=True, help="Withdraw the question instead.")
+@click.option("--by", metavar="NAME", help="Who answers.  [default: the user of this computer]")
+@on_database
+def answer(
+    session: Session,
+    cta: UUID,
+    *,
+    response: str | None,
+    data: str | None,
+    cancel: bool,
+    by: str | None,
+) -> None:
+    """Answer an open question.
+
+    QUESTION is its id, which `pending` tells; RESPONSE is a text. Without one it is asked for.
+    """
+    if (response is not None) + (data is not None) + cancel > 1:
+        raise click.UsageError("Give one of RESPONSE, --data and --cancel.")
+    value = _json(data) if data is not None else response
+    asks = response is None and data is None and not cancel
+    if asks and not sys.stdin.isatty():
+        raise click.UsageError("There is no RESPONSE, and nobody at a terminal to ask for one.")
+    resolved_by = by or _user()
+    with session.connect() as conn:
+        if cancel:
+            done = cancel_cta_event(conn, cta, resolved_by=resolved_by)
+        else:
+            if asks:
+                value = _ask(conn, cta)
+            done = complete_cta_event(conn, cta, value, resolved_by=resolved_by)
+    if session.json:
+        status = "cancelled" if cancel else "completed"
+        session.answer({**done.model_dump(mode="json"), "status": status})
+    else:
+        click.echo("The question is withdrawn." if cancel else "The question is answered.")
+
+
+def _json(text: str) -> JsonValue:
+    try:
+        value: JsonValue = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        raise click.BadParameter("is not JSON", param_hint="--data") from None
+    return value
+
+
+def _ask(conn: Connection[Any], cta: UUID) -> str:
+    """Ask the person at the terminal; what is already answered is not asked."""
+    question = get_cta_event(conn, cta)
+    if question.status != "pending":
+        raise InvalidTransition("call to action", cta, question.status)
+    console = stderr()
+    for renderable in _shown(question):
+        console.print(renderable)
+    given: str = click.prompt("Answer", err=True)
+    return given
+
+
+def _shown(question: CtaEvent) -> Iterator[Text | Table]:
+    yield _heading(question)
+    yield _asked(question)
+
+
+def _user() -> str | None:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        # A container may run as a user id that has no name.
+        return None

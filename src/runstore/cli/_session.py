@@ -1,0 +1,172 @@
+"""What all commands have in common: their database, how they answer, and how they fail."""
+
+from __future__ import annotations
+
+import functools
+import io
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Final, cast
+
+import click
+import orjson
+import psycopg
+from psycopg import Connection
+from psycopg.conninfo import conninfo_to_dict
+from pydantic import BaseModel
+
+from runstore.connections import connect
+
+from ._failures import details, explain
+from ._statuses import Status
+
+DSN_VARIABLES: Final = ("RUNSTORE_DSN", "DATABASE_URL")
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """One use of the command: its database, and how it answers."""
+
+    dsn: str
+    tenant: str | None
+    json: bool
+    verbose: bool
+
+    def connect(self) -> Connection[Any]:
+        """Open a connection to the database, as the tenant that was asked for."""
+        conn = connect(self.dsn)
+        if self.tenant is not None:
+            # For the session: every command has its own, and ends with it.
+            conn.execute("SELECT set_config('runstore.tenant_id', %s, false)", (self.tenant,))
+        return conn
+
+    def answer(self, document: object) -> None:
+        """Print a document as one line of JSON: times in ISO 8601, decimals as strings."""
+        click.echo(orjson.dumps(plain(document)))
+
+
+def plain(value: object) -> Any:
+    """Return what JSON can say of a model, or of a container of models."""
+    if isinstance(value, BaseModel):
+        return value.model_dump(mode="json")
+    if isinstance(value, dict):
+        return {name: plain(item) for name, item in cast("dict[str, object]", value).items()}
+    if isinstance(value, list):
+        return [plain(item) for item in cast("list[object]", value)]
+    return value
+
+
+def on_database(
+    function: Callable[..., None] | None = None, *, explicit: bool = False
+) -> Callable[..., Any]:
+    """Give a command the options that all have in common, and its session.
+
+    An `explicit` command takes no DSN from the environment.
+    """
+    if function is None:
+        return functools.partial(on_database, explicit=explicit)
+
+    @click.option(
+        "--dsn",
+        envvar=None if explicit else DSN_VARIABLES,
+        show_envvar=True,
+        default="",
+        metavar="DSN",
+        help="The database, as a URL or in libpq's other form"
+        + ("." if explicit else "; else PGHOST and its kin say."),
+    )
+    @click.option(
+        "--tenant",
+        envvar="RUNSTORE_TENANT",
+        show_envvar=True,
+        metavar="NAME",
+        help="Whose rows are listed, where several tenants share the database.",
+    )
+    @click.option("--json", is_flag=True, help="Answer in JSON, for machines.")
+    @click.option("-v", "--verbose", is_flag=True, help="Say more when something fails.")
+    @functools.wraps(function)
+    def run(*, dsn: str, tenant: str | None, json: bool, verbose: bool, **values: Any) -> None:
+        session = Session(dsn, tenant, json, verbose)
+        click.get_current_context().find_root().obj = session
+        try:
+            conninfo_to_dict(dsn)
+        except psycopg.ProgrammingError:
+            # psycopg's error quotes what it could not read, a password among it.
+            raise click.BadParameter(
+                "not a connection string of libpq", param_hint="--dsn"
+            ) from None
+        function(session, **values)
+
+    return run
+
+
+class Program(click.Group):
+    """A group of commands that fail with one clear line and a documented exit status."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Name the commands in the order of their subjects, and not of the alphabet."""
+        return list(self.commands)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command; whatever ends it, end it cleanly."""
+        _bear_any_text()
+        try:
+            with _terminable():
+                try:
+                    return super().invoke(ctx)
+                finally:
+                    # What is still in the buffer may find that nobody reads it any more.
+                    sys.stdout.flush()
+        except (click.ClickException, click.exceptions.Exit):
+            raise
+        except BrokenPipeError:
+            _discard_output()
+            raise click.exceptions.Exit(Status.CLOSED) from None
+        except (KeyboardInterrupt, click.Abort):
+            raise click.exceptions.Exit(Status.INTERRUPTED) from None
+        except Exception as error:  # noqa: BLE001 - whatever it is, the user is told in a line.
+            raise click.exceptions.Exit(_report(ctx.obj, error)) from None
+
+
+@contextmanager
+def _terminable() -> Generator[None]:
+    """Let SIGTERM end the block as Ctrl-C does, with all that was begun cleaned up."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _report(session: Session | None, error: Exception) -> Status:
+    failure = explain(error, session.dsn if session else "")
+    if session is not None and session.json:
+        told = {"error": failure.kind, "message": failure.message, "status": failure.status.value}
+        click.echo(orjson.dumps(told), err=True)
+    else:
+        click.secho(failure.message, err=True, fg="red")
+    if session is not None and session.verbose:
+        click.echo(details(error), err=True)
+    return failure.status
+
+
+def _bear_any_text() -> None:
+    # A payload may hold what the terminal's encoding lacks. UTF-8 lacks nothing but surrogates.
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+
+
+def _discard_output() -> None:
+    # Otherwise the interpreter tries once more as it ends, and complains.
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)

@@ -1,0 +1,50 @@
+"""`runstore show`: a run with all that hangs off it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from runstore.reports import list_reports
+from runstore.run_trees import get_run_tree
+
+from ._arguments import resolve_run, run_argument
+from ._files import drawn, html_option, write_page
+from ._session import Session, on_database
+from ._terminal import stdout
+from ._tree_table import render_tree
+
+
+@click.command()
+@run_argument
+@click.option("--brief", is_flag=True, help="Phases and invocations only.")
+@click.option("--full", is_flag=True, help="Show whole documents, however long.")
+@click.option(
+    "--max-rows",
+    type=click.IntRange(min=1),
+    default=10_000,
+    show_default=True,
+    help="The oldest rows of each table, at most so many.",
+)
+@html_option
+@on_database
+def show(
+    session: Session, run: str, *, brief: bool, full: bool, max_rows: int, html: Path | None
+) -> None:
+    """Show a run: phases, invocations, tool calls, decisions.
+
+    RUN is an id, the beginning of one, or "latest". With --json one document, the whole
+    tree and its reports.
+    """
+    with session.connect() as conn:
+        run_id = resolve_run(conn, run)
+        if html is not None:
+            write_page(drawn().render_run_page(conn, run_id, max_rows=max_rows), html)
+            return
+        tree = get_run_tree(conn, run_id, max_rows=max_rows)
+        reports = list_reports(conn, run_id=run_id).items
+    if session.json:
+        session.answer({**tree.model_dump(mode="json"), "reports": reports})
+    else:
+        render_tree(tree, reports, stdout(), brief=brief, full=full)

@@ -1,0 +1,185 @@
+"""A run's tree as lines: what each says, how deep it stands, what it took and cost."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from operator import attrgetter
+from uuid import UUID
+
+from pydantic import JsonValue
+
+from runstore.cta_events import CtaEvent
+from runstore.reports import Report
+from runstore.run_trees import InvocationNode, PhaseNode, RunTree, SandboxNode
+from runstore.tool_calls import ToolCall
+
+from ._words import count, gist
+
+
+@dataclass(slots=True)
+class Line:
+    """A line of the tree, with the lines below it; `said` is a document, put into words."""
+
+    title: str
+    color: str = ""
+    said: str = ""
+    said_color: str = "dim"
+    status: str | None = None
+    start: datetime | None = None
+    end: datetime | None = None
+    tokens: tuple[int | None, int | None] = (None, None)
+    cost: Decimal | None = None
+    below: list[Line] = field(default_factory=list["Line"])
+
+
+def invocations_of(tree: RunTree) -> Iterator[InvocationNode]:
+    """Yield all invocations of a run, callers before those that they called."""
+
+    def walk(nodes: list[InvocationNode]) -> Iterator[InvocationNode]:
+        for node in nodes:
+            yield node
+            yield from walk(node.invocations)
+
+    for phase in tree.phases:
+        yield from walk(phase.invocations)
+    yield from walk(tree.invocations)
+
+
+def lines_of(tree: RunTree, reports: list[Report], *, brief: bool) -> list[Line]:
+    """Return what stands below the run itself, in the order in which it began."""
+    questions: dict[UUID | None, list[CtaEvent]] = defaultdict(list)
+    for question in tree.cta_events:
+        questions[question.tool_call_id or question.invocation_id].append(question)
+    draw = _Drawing(questions, brief)
+    lines = [draw.phase(node) for node in tree.phases]
+    lines += [draw.invocation(node) for node in tree.invocations]
+    lines += [draw.question(question) for question in questions[None]]
+    lines.sort(key=lambda line: (line.start is None, line.start))
+    lines += [_report(report) for report in reports]
+    if not brief:
+        lines += [_sandbox(node) for node in tree.sandboxes]
+        if tree.memory_records:
+            lines.append(_memories(tree))
+    return lines
+
+
+@dataclass(slots=True)
+class _Drawing:
+    questions: dict[UUID | None, list[CtaEvent]]
+    brief: bool
+
+    def phase(self, node: PhaseNode) -> Line:
+        result = node.phase_result
+        attempt = f" #{result.attempt}" if result.attempt > 1 else ""
+        line = Line(
+            f"{result.phase}{attempt}",
+            "bold",
+            status=result.status,
+            start=result.created_at,
+            end=result.finished_at,
+        )
+        line.below = [self.invocation(child) for child in node.invocations]
+        line.below += _outcome(result.error, None if self.brief else result.output)
+        return line
+
+    def invocation(self, node: InvocationNode) -> Line:
+        made = node.invocation
+        line = Line(
+            made.agent,
+            "cyan",
+            said=made.model or "",
+            status=made.status,
+            start=made.created_at,
+            end=made.finished_at,
+            tokens=(made.input_tokens, made.output_tokens),
+            cost=made.cost_usd,
+        )
+        if not self.brief:
+            line.below = self._work(node)
+        line.below += [self.question(question) for question in self.questions[made.id]]
+        line.below += [self.invocation(child) for child in node.invocations]
+        line.below += _outcome(made.error, None if self.brief else made.output)
+        return line
+
+    def _work(self, node: InvocationNode) -> list[Line]:
+        calls: dict[UUID | None, list[ToolCall]] = defaultdict(list)
+        for call in node.tool_calls:
+            calls[call.step_id].append(call)
+        lines: list[Line] = []
+        for step in node.steps:
+            line = Line(
+                f"{step.position} {step.kind}",
+                said=gist(step.content),
+                said_color="",
+                start=step.created_at,
+                end=step.finished_at,
+                tokens=(None, step.tokens),
+            )
+            line.below = [self._call(call) for call in calls.pop(step.id, [])]
+            lines.append(line)
+        others = [call for group in calls.values() for call in group]
+        return lines + [self._call(call) for call in sorted(others, key=attrgetter("created_at"))]
+
+    def _call(self, call: ToolCall) -> Line:
+        line = Line(
+            call.name,
+            "magenta",
+            said=gist(call.arguments),
+            status=call.status,
+            start=call.created_at,
+            end=call.finished_at,
+        )
+        line.below = [self.question(question) for question in self.questions[call.id]]
+        line.below += _outcome(call.error, call.result)
+        return line
+
+    def question(self, question: CtaEvent) -> Line:
+        line = Line(
+            question.kind,
+            "yellow",
+            said=gist(question.request),
+            said_color="",
+            status=question.status,
+            start=question.created_at,
+            end=question.resolved_at,
+        )
+        if question.status == "completed":
+            who = f"{question.resolved_by}: " if question.resolved_by else ""
+            line.below.append(Line("→", "green", said=f"{who}{gist(question.response_data)}"))
+        return line
+
+
+def _outcome(error: JsonValue, result: JsonValue) -> list[Line]:
+    lines: list[Line] = []
+    if gist(result):
+        lines.append(Line("→", "green", said=gist(result)))
+    if error is not None:
+        lines.append(Line("✗", "red", said=gist(error), said_color="red"))
+    return lines
+
+
+def _report(report: Report) -> Line:
+    said = f"{report.title} · version {report.version}"
+    return Line(f"report {report.id}", "blue", said=said, status=report.status)
+
+
+def _sandbox(node: SandboxNode) -> Line:
+    box = node.sandbox
+    said = " ".join(filter(None, (box.provider, box.template)))
+    line = Line(f"sandbox {box.id}", "blue", said=said, status=box.status)
+    for snapshot in node.snapshots:
+        size = "" if snapshot.size_bytes is None else count(snapshot.size_bytes, "byte")
+        line.below.append(Line(f"snapshot {snapshot.id}", said=size))
+    return line
+
+
+def _memories(tree: RunTree) -> Line:
+    line = Line(count(len(tree.memory_records), "memory", "memories"), "blue")
+    for memory in tree.memory_records:
+        where = f"{memory.phase} " if memory.phase else ""
+        line.below.append(Line(f"{where}{memory.kind}", said=gist(memory.content)))
+    return line

@@ -1,0 +1,165 @@
+"""A run's tree on the terminal: branches on the left, and what each took and cost in columns."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from decimal import Decimal
+from typing import Final
+
+from rich.cells import cell_len
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from runstore.reports import Report
+from runstore.run_trees import RunTree
+
+from ._terminal import mark
+from ._tree_lines import Line, invocations_of, lines_of
+from ._words import count, elapsed, fit, gist, moment, money
+
+_NARROW: Final = 90
+_SHORTEST: Final = 12
+_NO_TIME: Final = "0 ms"
+
+
+def render_tree(
+    tree: RunTree, reports: list[Report], console: Console, *, brief: bool, full: bool
+) -> None:
+    """Print a run: what it is, what it took, and all that hangs off it."""
+    for text in _heading(tree, console, full=full):
+        console.print(text, soft_wrap=full)
+    rows = [*_rows(lines_of(tree, reports, brief=brief), "")]
+    if rows:
+        console.print()
+        _print_rows(rows, console, full=full)
+    if tree.truncated:
+        tables = ", ".join(tree.truncated)
+        console.print(f"Not all rows are shown, of {tables}: see --max-rows.", style="yellow")
+
+
+def _heading(tree: RunTree, console: Console, *, full: bool) -> Iterator[Text]:
+    run = tree.run
+    head = Text(run.name or run.kind, "bold").append("  ").append(mark(run.status))
+    took = elapsed(run.started_at, run.finished_at)
+    yield head.append(f"  {took}" if took else "")
+    kind = "pipeline" if run.kind == "feature" else run.kind
+    facts = [f"{kind} {run.id}", f"made {moment(run.created_at)}"]
+    facts += [
+        f"{name} {value}"
+        for name, value in (
+            ("phase", run.phase),
+            ("thread", run.thread_id),
+            ("subject", run.subject_id),
+        )
+        if value
+    ]
+    if run.forked_from_run_id is not None:
+        facts.append(f"fork of {run.forked_from_run_id} at {run.forked_at_seq}")
+    yield from _joined(facts, console.width)
+    yield from _joined([*_sums(tree)], console.width)
+    for name, value, color in (
+        ("input", run.input, ""),
+        ("output", run.output, ""),
+        ("error", run.error, "red"),
+    ):
+        if value is not None:
+            line = Text(f"{name:<7}", "red" if color else "dim")
+            said = gist(value)
+            room = max(console.width - 8, _SHORTEST)
+            yield line.append(said if full else fit(said, room), color)
+
+
+def _joined(facts: list[str], width: int) -> Iterator[Text]:
+    """Yield as many facts to a line as stand on it whole."""
+    line = ""
+    for fact in facts:
+        longer = f"{line} · {fact}" if line else fact
+        if line and cell_len(longer) > width:
+            yield Text(line, "dim")
+            longer = fact
+        line = longer
+    if line:
+        yield Text(line, "dim")
+
+
+def _sums(tree: RunTree) -> Iterator[str]:
+    made = [node.invocation for node in invocations_of(tree)]
+    calls = [call for node in invocations_of(tree) for call in node.tool_calls]
+    failed = sum(call.status == "failed" for call in calls)
+    for number, noun in ((len(tree.phases), "phase"), (len(made), "invocation")):
+        if number:
+            yield count(number, noun)
+    if calls:
+        yield count(len(calls), "tool call") + (f" ({failed} failed)" if failed else "")
+    asked = [row.input_tokens for row in made if row.input_tokens is not None]
+    written = [row.output_tokens for row in made if row.output_tokens is not None]
+    if asked or written:
+        yield f"{sum(asked):,} tokens in, {sum(written):,} out"
+    costs = [row.cost_usd for row in made if row.cost_usd is not None]
+    if costs:
+        yield money(sum(costs, Decimal()))
+
+
+def _rows(lines: list[Line], guide: str) -> Iterator[tuple[str, Line]]:
+    """Yield each line with the branches that lead to it."""
+    for line in lines:
+        last = line is lines[-1]
+        yield guide + ("╰─ " if last else "├─ "), line
+        yield from _rows(line.below, guide + ("   " if last else "│  "))
+
+
+def _print_rows(rows: list[tuple[str, Line]], console: Console, *, full: bool) -> None:
+    if full:
+        for guide, line in rows:
+            console.print(_label(guide, line, None), *_figures(line), soft_wrap=True)
+        return
+    figures = [_figures(line) for _, line in rows]
+    kept = [
+        place
+        for place in range(4)
+        if any(cells[place].plain for cells in figures)
+        and not (console.width < _NARROW and place > 1)
+    ]
+    table = Table.grid(padding=(0, 0, 0, 2))
+    table.add_column(no_wrap=True, width=_room(figures, kept, console))
+    for place in kept:
+        table.add_column(no_wrap=True, justify="left" if place == 0 else "right")
+    room = _room(figures, kept, console)
+    for (guide, line), cells in zip(rows, figures, strict=True):
+        table.add_row(_label(guide, line, room), *(cells[place] for place in kept))
+    console.print(table)
+
+
+def _room(figures: list[list[Text]], kept: list[int], console: Console) -> int:
+    """Return how many columns are left for the branches."""
+    taken = sum(max(cells[place].cell_len for cells in figures) + 2 for place in kept)
+    return max(console.width - taken, 3 * _SHORTEST)
+
+
+def _label(guide: str, line: Line, room: int | None) -> Text:
+    text = Text(guide, "dim", no_wrap=True).append(line.title, line.color or "default")
+    if not line.said:
+        return text
+    left = None if room is None else room - text.cell_len - 1
+    if left is None:
+        return text.append(f" {line.said}", line.said_color)
+    return text.append(f" {fit(line.said, max(left, 1))}", line.said_color) if left > 1 else text
+
+
+def _figures(line: Line) -> list[Text]:
+    """Return status, duration, tokens and cost of a line."""
+    asked, written = line.tokens
+    status = Text() if line.status is None else mark(line.status)
+    took = elapsed(line.start, line.end) if line.start and (line.end or line.status) else ""
+    if line.status is None and took == _NO_TIME:
+        took = ""
+    tokens = "" if asked is None and written is None else _tokens(asked, written)
+    cost = "" if line.cost is None else money(line.cost)
+    return [status, Text(took), Text(tokens, "dim"), Text(cost)]
+
+
+def _tokens(asked: int | None, written: int | None) -> str:
+    if asked is None:
+        return f"{written:,}"
+    return f"{asked:,} → {'?' if written is None else f'{written:,}'}"

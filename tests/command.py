@@ -1,0 +1,71 @@
+"""The command `runstore`, called in this process, or started as one of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from runstore.cli import main
+
+DSN_VARIABLES = ("RUNSTORE_DSN", "DATABASE_URL", "RUNSTORE_TENANT")
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a command answered."""
+
+    status: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        """Its answer, which is one document."""
+        return json.loads(self.out)
+
+    @property
+    def lines(self) -> list[Any]:
+        """Its answer, which is a document a line."""
+        return [json.loads(line) for line in self.out.splitlines()]
+
+
+def runstore(*arguments: object, input: str | bytes | None = None, **environment: str) -> Said:
+    """Call the command with these variables and without those of the tests' own environment."""
+    variables = {**dict.fromkeys(DSN_VARIABLES), "COLUMNS": "120", **environment}
+    done = CliRunner().invoke(main, [*map(str, arguments)], input=input, env=variables)
+    return Said(done.exit_code, done.stdout, done.stderr)
+
+
+def stand_at_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the command believe that a person stands at its standard input."""
+
+    def yes(_: object) -> bool:
+        return True
+
+    monkeypatch.setattr("click.testing._NamedTextIOWrapper.isatty", yes, raising=False)
+
+
+def start(*arguments: object, **options: Any) -> subprocess.Popen[str]:
+    """Start the command as a process, whose output is read line by line."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        # As a shell has it for what it runs in the background; a child would ignore it too.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    environment = {name: os.environ[name] for name in os.environ if name not in DSN_VARIABLES}
+    streams: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    return subprocess.Popen(
+        command(arguments), env=environment | {"COLUMNS": "120"}, **(streams | options)
+    )
+
+
+def command(arguments: Sequence[object]) -> list[str]:
+    """Return the command line of a process of its own."""
+    return [sys.executable, "-W", "error", "-m", "runstore", *map(str, arguments)]

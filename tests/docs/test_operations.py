@@ -1,0 +1,136 @@
+"""What docs/operations.md says of statements, errors and exit statuses is so."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import psycopg_pool
+import pytest
+
+from connections import wait_until_blocked
+from factories import new_feature_run
+from runstore import (
+    NewCtaEvent,
+    NewReservation,
+    RunstoreError,
+    create_cta_event,
+    create_feature_run,
+    errors,
+    heartbeat_run,
+    reserve_usage,
+)
+from runstore.cli._statuses import Status
+from runstore.embedded import Server
+
+Conn = psycopg.Connection[Any]
+
+TEXT = (Path(__file__).parents[2] / "docs" / "operations.md").read_text(encoding="utf-8")
+BLOCKS: list[Any] = re.findall(r"^```sql\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
+QUERIES = [block for block in BLOCKS if block.startswith("-- ")]
+SETTINGS = [block for block in BLOCKS if block.startswith("ALTER ROLE")]
+STATES: list[tuple[str, str]] = re.findall(
+    r"^\| (?:`(\w{5})` )?\| `(\w+)` \| \w+ \|", TEXT, re.MULTILINE
+)
+
+
+@pytest.fixture
+def conn(server: Server, migrated_dbname: str) -> Iterator[Conn]:
+    """A superuser's connection, who sees all sessions."""
+    with psycopg.connect(server.dsn(migrated_dbname), autocommit=True) as conn:
+        yield conn
+
+
+@pytest.mark.parametrize("query", QUERIES, ids=range(len(QUERIES)))
+def test_nothing_is_reported_when_all_is_well(query: Any, conn: Conn) -> None:
+    assert conn.execute(query).fetchall() == []
+
+
+def alert(words: str, *, at_once: str | None = None) -> Any:
+    """Return the query whose comment has these words, without its patience of `at_once`."""
+    [query] = [query for query in QUERIES if words in query.partition("\n")[0]]
+    if at_once is not None:
+        assert at_once in query
+        query = query.replace(at_once, "0 seconds")
+    return query
+
+
+def test_a_silent_run_is_reported(conn: Conn) -> None:
+    run = create_feature_run(conn, new_feature_run())
+    [(id, *_)] = conn.execute(alert("said nothing", at_once="10 minutes")).fetchall()
+    assert id == run.id
+
+
+def test_an_overdue_hold_is_reported(conn: Conn) -> None:
+    reserve_usage(conn, NewReservation(subject_id="somebody", amounts={"tokens": 1}))
+    conn.execute("UPDATE runstore.usage_reservations SET expires_at = now() - interval '1 hour'")
+    [(_, subject, holds, _)] = conn.execute(alert("Holds of usage")).fetchall()
+    assert (subject, holds) == ("somebody", 1)
+
+
+def test_an_overdue_question_is_reported(conn: Conn) -> None:
+    run = create_feature_run(conn, new_feature_run())
+    past = datetime.now(UTC) - timedelta(hours=1)
+    create_cta_event(conn, NewCtaEvent(run_id=run.id, kind="choice", expires_at=past))
+    [(_, questions, _)] = conn.execute(alert("Questions to a person")).fetchall()
+    assert questions == 1
+
+
+def test_an_open_transaction_and_who_waits_for_it_are_reported(
+    conn: Conn, server: Server, migrated_dbname: str
+) -> None:
+    run = create_feature_run(conn, new_feature_run())
+    dsn = server.dsn(migrated_dbname)
+    with (
+        ThreadPoolExecutor(1) as thread,
+        psycopg.connect(dsn, autocommit=True) as waiter,
+        psycopg.connect(dsn) as holder,
+    ):
+        heartbeat_run(holder, run.id)
+        waiting = thread.submit(heartbeat_run, waiter, run.id)
+        wait_until_blocked(conn)
+        transactions = conn.execute(alert("open for a minute", at_once="1 minute")).fetchall()
+        assert (holder.info.backend_pid, "heartbeat_run") in [
+            (pid, name) for pid, *_, name in transactions
+        ]
+        [(pid, name, _, blocked_by)] = conn.execute(
+            alert("waits for a lock", at_once="5 seconds")
+        ).fetchall()
+        assert (pid, name) == (waiter.info.backend_pid, "heartbeat_run")
+        assert blocked_by == [holder.info.backend_pid]
+        holder.rollback()
+        waiting.result(10)
+
+
+def test_the_limits_of_a_role_can_be_set(conn: Conn) -> None:
+    [settings] = SETTINGS
+    with conn.transaction(force_rollback=True):
+        conn.execute(settings)
+
+
+def test_every_error_of_the_library_is_explained() -> None:
+    explained = re.findall(r"^\| `(\w+)` \| ", TEXT, re.MULTILINE)
+    public = {
+        name
+        for name, value in vars(errors).items()
+        if isinstance(value, type) and issubclass(value, RunstoreError)
+    }
+    assert public - {"RunstoreError"} <= set(explained)
+
+
+@pytest.mark.parametrize(("state", "name"), STATES)
+def test_an_error_of_the_driver_is_called_so(state: str, name: str) -> None:
+    if state:
+        assert psycopg.errors.lookup(state).__name__ == name
+    else:
+        assert hasattr(psycopg, name) or hasattr(psycopg_pool, name)
+
+
+def test_every_exit_status_is_explained() -> None:
+    explained = re.findall(r"^\| (\d+) \| ", TEXT, re.MULTILINE)
+    assert explained == [str(status.value) for status in Status if status]

@@ -1,0 +1,76 @@
+"""Connections of either kind that are lost at a chosen round trip.
+
+All that psycopg and the library send goes through a connection's `wait`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import psycopg
+from psycopg import AsyncConnection, Connection
+
+from connections import Kind
+from sessions import Session, open_session
+
+Side = Literal["before", "after"]
+
+
+@dataclass
+class Fault:
+    """Loses a connection at its `trip`th round trip, before the server has it or after it did it.
+
+    At trip 0 it loses none; `trips` counts them.
+    """
+
+    trip: int = 0
+    side: Side = "before"
+    trips: int = 0
+
+    def before(self, conn: Any, steps: Any) -> None:
+        self.trips += 1
+        if self.side == "before":
+            self._lose(conn, steps)
+
+    def after(self, conn: Any, steps: Any) -> None:
+        if self.side == "after":
+            self._lose(conn, steps)
+
+    def _lose(self, conn: Any, steps: Any) -> None:
+        if self.trips == self.trip:
+            steps.close()
+            conn.pgconn.finish()
+            raise psycopg.OperationalError("the connection is lost")
+
+
+class BlockingFaulty(Connection[Any]):
+    fault = Fault()
+
+    def wait(self, gen: Any, *args: Any, **kwargs: Any) -> Any:
+        fault = self.fault
+        fault.before(self, gen)
+        answer = super().wait(gen, *args, **kwargs)
+        fault.after(self, gen)
+        return answer
+
+
+class AsyncioFaulty(AsyncConnection[Any]):
+    fault = Fault()
+
+    async def wait(self, gen: Any, *args: Any, **kwargs: Any) -> Any:
+        fault = self.fault
+        fault.before(self, gen)
+        answer = await super().wait(gen, *args, **kwargs)
+        fault.after(self, gen)
+        return answer
+
+
+@contextmanager
+def open_faulty(kind: Kind, dsn: str, fault: Fault) -> Generator[Session]:
+    """Open a connection that the fault is about to meet."""
+    with open_session(kind, dsn, blocking=BlockingFaulty, in_asyncio=AsyncioFaulty) as session:
+        session.conn.fault = fault
+        yield session

@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from command import runstore
+from runstore.cli import main
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_every_shell_gets_its_script(shell: str) -> None:
+    said = runstore("completion", shell)
+
+    assert said.status == 0
+    assert f"_RUNSTORE_COMPLETE={shell}_complete" in said.out
+    if program := shutil.which(shell):
+        subprocess.run([program, "-n"], input=said.out, text=True, check=True)
+
+
+def test_another_shell_is_refused() -> None:
+    assert runstore("completion", "cmd").status == 2
+
+
+def complete(words: str) -> list[str]:
+    """Ask as the script of bash does, and answer what it would offer."""
+    environment = {
+        **os.environ,
+        "_RUNSTORE_COMPLETE": "bash_complete",
+        "COMP_WORDS": words,
+        "COMP_CWORD": str(len(words.split(" ")) - 1),
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", "from runstore.cli import main; main(prog_name='runstore')"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return [line.partition(",")[2] for line in done.stdout.splitlines()]
+
+
+def test_commands_and_options_are_completed() -> None:
+    assert set(complete("runstore ")) == set(main.commands)
+    assert complete("runstore ver") == ["verify"]
+    assert "--watch" in complete("runstore runs --w")
+    assert complete("runstore runs --status c") == ["completed", "cancelled"]

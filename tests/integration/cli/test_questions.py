@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+import getpass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import pytest
+from psycopg import Connection
+from pydantic import JsonValue
+
+from command import runstore, stand_at_a_terminal
+from runstore import (
+    NewCtaEvent,
+    NewFeatureRun,
+    create_cta_event,
+    create_feature_run,
+    get_cta_event,
+    list_cta_events,
+)
+
+
+def ask(conn: Connection[Any], **values: Any) -> UUID:
+    run = create_feature_run(conn, NewFeatureRun(name="release"))
+    given: dict[str, Any] = {"kind": "approval", "request": {"question": "Release 2.1?"}, **values}
+    return create_cta_event(conn, NewCtaEvent(run_id=run.id, **given)).id
+
+
+def test_open_questions_are_listed_oldest_first(conn: Connection[Any], database: str) -> None:
+    first = ask(conn, phase="approve", expires_at=datetime.now(UTC) + timedelta(hours=3))
+    second = ask(conn, kind="choice", expires_at=datetime.now(UTC) - timedelta(hours=1))
+
+    lines = runstore("pending", "--dsn", database).out.splitlines()
+
+    assert lines[0].startswith(f"{first}  approval  asked 0 s ago, due in 2 h 59 min")
+    assert lines[1].rstrip() == f"  run   {str(first)[:23]} approve"
+    assert lines[2].rstrip() == "  asks  Release 2.1?"
+    assert lines[3].startswith(f"{second}  choice  asked 0 s ago, 1 h")
+    assert lines[3].endswith(" overdue")
+
+
+def test_no_open_question_is_said(database: str) -> None:
+    assert runstore("pending", "--dsn", database).out == "No question is open.\n"
+
+
+def test_machines_get_one_document(conn: Connection[Any], database: str) -> None:
+    ids = [ask(conn), ask(conn)]
+
+    first = runstore("pending", "-n", 1, "--json", "--dsn", database).json
+    rest = runstore("pending", "--cursor", first["next_cursor"], "--json", "--dsn", database).json
+
+    found = [question["id"] for question in first["questions"] + rest["questions"]]
+    assert found == [str(id) for id in ids]
+    assert rest["next_cursor"] is None
+    assert first["questions"] == [list_cta_events(conn).items[0].model_dump(mode="json")]
+    assert "--cursor" in runstore("pending", "-n", 1, "--dsn", database).out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "response"),
+    [
+        (["yes"], "yes"),
+        (["--", "--no"], "--no"),
+        (["--data", '{"yes": [1, null]}'], {"yes": [1, None]}),
+        (["--data", "null"], None),
+    ],
+)
+def test_a_question_is_answered(
+    conn: Connection[Any], database: str, arguments: list[str], response: JsonValue
+) -> None:
+    id = ask(conn)
+
+    said = runstore("answer", id, "--by", "mia", "--dsn", database, *arguments)
+
+    assert (said.status, said.out) == (0, "The question is answered.\n")
+    stored = get_cta_event(conn, id)
+    assert (stored.status, stored.response_data, stored.resolved_by) == (
+        "completed",
+        response,
+        "mia",
+    )
+    again = runstore("answer", id, "no", "--dsn", database)
+    assert (again.status, again.err) == (6, f"Call to action {id} is completed.\n")
+
+
+def test_a_question_is_withdrawn(conn: Connection[Any], database: str) -> None:
+    id = ask(conn)
+
+    document = runstore("answer", id, "--cancel", "--json", "--dsn", database).json
+
+    stored = get_cta_event(conn, id)
+    assert (stored.status, stored.resolved_by) == ("cancelled", getpass.getuser())
+    assert document["status"] == "cancelled"
+    assert document["id"] == str(id)
+
+
+def test_an_answer_is_asked_for_at_a_terminal(
+    conn: Connection[Any], database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    id = ask(conn)
+    stand_at_a_terminal(monkeypatch)
+
+    said = runstore("answer", id, "--dsn", database, input="go ahead\n", NO_COLOR="1")
+
+    assert "Release 2.1?" in said.err
+    assert get_cta_event(conn, id).response_data == "go ahead"

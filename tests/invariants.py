@@ -1,0 +1,80 @@
+"""What holds in every database whenever nobody is in the middle of a transaction."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from connections import Caller
+from usage_factories import disagreements
+
+# Each answers the ids of what breaks it.
+INVARIANTS = {
+    "a run has one head": """
+        SELECT runs.id::text FROM runstore.runs
+        LEFT JOIN runstore.run_heads ON runs.id = run_heads.run_id
+        WHERE run_heads.run_id IS NULL""",
+    "a log is dense, and its head says how far it goes": """
+        SELECT runs.id::text FROM runstore.runs
+        JOIN runstore.run_heads ON runs.id = run_heads.run_id
+        LEFT JOIN LATERAL (
+            SELECT count(*) AS count, min(seq) AS first, max(seq) AS last
+            FROM runstore.run_events WHERE run_id = runs.id
+        ) AS own ON true
+        WHERE own.count <> run_heads.last_seq - coalesce(runs.forked_at_seq, 0)
+            OR own.last <> run_heads.last_seq
+            OR own.first <> coalesce(runs.forked_at_seq, 0) + 1""",
+    "a run that has ended is closed, has its time and its last event, and no other is": """
+        SELECT runs.id::text FROM runstore.runs
+        JOIN runstore.run_heads ON runs.id = run_heads.run_id
+        WHERE (runs.status IN ('completed', 'failed', 'cancelled'))
+            <> ALL (ARRAY[
+                run_heads.closed,
+                runs.finished_at IS NOT NULL,
+                EXISTS (
+                    SELECT FROM runstore.run_events
+                    WHERE run_id = runs.id
+                        AND seq = run_heads.last_seq
+                        AND type IN ('run.completed', 'run.failed', 'run.cancelled')
+                )
+            ])""",
+    "a fork reads all that it shares": """
+        SELECT runs.id::text FROM runstore.runs
+        WHERE runs.forked_at_seq <> (
+            SELECT coalesce(sum(to_seq - from_seq + 1), 0)
+            FROM runstore.run_segments WHERE run_id = runs.id
+        )""",
+    "a published report has its versions, each with its sections": """
+        SELECT reports.id::text FROM runstore.reports
+        WHERE coalesce(reports.published_version, 0) <> (
+            SELECT count(*) FROM runstore.report_versions
+            WHERE run_id = reports.run_id AND report_id = reports.id
+        ) OR reports.status = 'published' AND (
+            SELECT count(*) FROM runstore.report_sections
+            WHERE run_id = reports.run_id AND report_id = reports.id AND status = 'active'
+        ) <> (
+            SELECT count(*) FROM runstore.report_version_sections
+            WHERE run_id = reports.run_id AND report_id = reports.id AND version = reports.version
+        )""",
+    "a branch that is merged has its time, and no other has": """
+        SELECT id::text FROM runstore.branch_reports
+        WHERE (status = 'merged') <> (merged_at IS NOT NULL)
+            OR (status = 'discarded') <> (discarded_at IS NOT NULL)""",
+    "what was settled is in the log, and nothing else of a reservation is": """
+        SELECT id::text FROM runstore.usage_reservations
+        WHERE (status = 'settled') <> EXISTS (
+            SELECT FROM runstore.usage_logs WHERE id = usage_reservations.id
+        )""",
+}
+
+
+def broken(call: Caller) -> dict[str, Any]:
+    """Return which invariants do not hold, and of what; that counters equal logs is one too."""
+    query: Any = " UNION ALL ".join(
+        f"SELECT '{name}', id FROM ({body}) AS broken (id)" for name, body in INVARIANTS.items()
+    )
+    found: dict[str, Any] = {}
+    for name, id in call.execute(query):
+        found.setdefault(name, []).append(id)
+    if wrong := disagreements(call):
+        found["counters equal the log and the open holds"] = wrong
+    return found

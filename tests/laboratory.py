@@ -1,0 +1,89 @@
+"""Calls of public writes on connections that may fail, and what they leave in the database."""
+
+from __future__ import annotations
+
+from collections import Counter
+from contextlib import nullcontext
+from typing import Any
+
+import pytest
+
+from connections import Caller
+from contents import Contents, contents
+from runstore import NotFound, StaleWrite, transaction
+from runstore._models import Row
+from sessions import Session
+from writes import Arguments, Write
+
+# What a call left: how many rows of each table came, and how many went.
+Shape = dict[str, tuple[int, int]]
+
+
+def arrange(observer: Caller, write: Write) -> Arguments:
+    """Empty the database and make what a write needs."""
+    for table in (
+        "run_holds",
+        "run_segments",
+        "runs",
+        "usage_reservations",
+        "usage_logs",
+        "quotas",
+        "prices",
+    ):
+        statement: Any = f"DELETE FROM runstore.{table}"
+        observer.execute(statement)
+    return write.arrange(observer)
+
+
+def perform(session: Session, write: Write, arguments: Arguments, *, in_block: bool) -> Any:
+    args, kwargs = arguments
+    block = session.block(transaction(session.conn)) if in_block else nullcontext()
+    with block:
+        return session(write.function, *args, **kwargs)
+
+
+def stored(observer: Caller, write: Write) -> Contents:
+    """Return what is stored, but for what a second call moves on all the same."""
+    rows = contents(observer)
+    # A counter in which nothing is counted is as good as none; calls make some before they count.
+    rows["usage_counters"] = [
+        row for row in rows["usage_counters"] if row["used"] or row["held"] or row["carried"]
+    ]
+    return {
+        table: [{k: v for k, v in row.items() if k not in write.moving} for row in each]
+        for table, each in rows.items()
+    }
+
+
+def shape(before: Contents, after: Contents) -> Shape:
+    shapes: Shape = {}
+    for table, rows in after.items():
+        was, now = (Counter(map(repr, each)) for each in (before[table], rows))
+        if was != now:
+            shapes[table] = ((now - was).total(), (was - now).total())
+    return shapes
+
+
+def said(write: Write, answer: Any) -> Any:
+    """Return an answer but for what a second call moves on all the same."""
+    if not write.moving:
+        return answer
+    rows: list[Any] = [answer] if isinstance(answer, Row) else answer
+    return [{k: v for k, v in row if k not in write.moving} for row in rows]
+
+
+def repeat(session: Session, write: Write, arguments: Arguments, *, happened: bool) -> Any:
+    """Call a write again, on a healthy connection; `happened` says whether it has been done."""
+    if happened and write.repeated == "NotFound":
+        with pytest.raises(NotFound):
+            perform(session, write, arguments, in_block=False)
+        return None
+    if happened and write.repeated == "StaleWrite":
+        with pytest.raises(StaleWrite) as raised:
+            perform(session, write, arguments, in_block=False)
+        # The number that it found is the one that was answered.
+        return raised.value.found
+    answer = perform(session, write, arguments, in_block=False)
+    if happened and write.repeated == "nothing":
+        assert answer == []
+    return said(write, answer)
