@@ -74,7 +74,7 @@ def _arguments(conn: psycopg.Connection[Any], values: list[tuple[str, Any]]) -> 
 
 def _literal(conn: psycopg.Connection[Any], value: Any) -> str:
     if isinstance(value, Array):
-        value = elements_of(value)
+        return _literal(conn, elements_of(value))
     if isinstance(value, list):
         value = [_plain(item) for item in cast("list[Any]", value)]
     return sql.Literal(_plain(value)).as_string(conn).strip()
