@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import click
 from click.shell_completion import get_completion_class
 
-_VARIABLE = "_RUNSTORE_COMPLETE"
+_VARIABLE: Final = "_RUNSTORE_COMPLETE"
 
 
 @click.command()

@@ -59,7 +59,8 @@ def stderr() -> InertConsole:
 
 
 def _console(file: TextIO) -> InertConsole:
-    width = None if file.isatty() else int(os.environ.get("COLUMNS") or _WIDTH)
+    told = os.environ.get("COLUMNS", "")
+    width = None if file.isatty() else int(told) if told.isdecimal() else _WIDTH
     return InertConsole(file=file, markup=False, emoji=False, highlight=False, width=width)
 
 

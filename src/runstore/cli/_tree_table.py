@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from decimal import Decimal
+from typing import Final
 
 from rich.cells import cell_len
 from rich.console import Console
@@ -17,16 +18,16 @@ from ._terminal import mark
 from ._tree_lines import Line, invocations_of, lines_of
 from ._words import count, elapsed, fit, gist, moment, money
 
-_NARROW = 90
-_SHORTEST = 12
-_NO_TIME = "0 ms"
+_NARROW: Final = 90
+_SHORTEST: Final = 12
+_NO_TIME: Final = "0 ms"
 
 
 def render_tree(
     tree: RunTree, reports: list[Report], console: Console, *, brief: bool, full: bool
 ) -> None:
     """Print a run: what it is, what it took, and all that hangs off it."""
-    for text in _heading(tree, console):
+    for text in _heading(tree, console, full=full):
         console.print(text, soft_wrap=full)
     rows = [*_rows(lines_of(tree, reports, brief=brief), "")]
     if rows:
@@ -37,7 +38,7 @@ def render_tree(
         console.print(f"Not all rows are shown, of {tables}: see --max-rows.", style="yellow")
 
 
-def _heading(tree: RunTree, console: Console) -> Iterator[Text]:
+def _heading(tree: RunTree, console: Console, *, full: bool) -> Iterator[Text]:
     run = tree.run
     head = Text(run.name or run.kind, "bold").append("  ").append(mark(run.status))
     took = elapsed(run.started_at, run.finished_at)
@@ -64,7 +65,9 @@ def _heading(tree: RunTree, console: Console) -> Iterator[Text]:
     ):
         if value is not None:
             line = Text(f"{name:<7}", "red" if color else "dim")
-            yield line.append(fit(gist(value), max(console.width - 8, _SHORTEST)), color)
+            said = gist(value)
+            room = max(console.width - 8, _SHORTEST)
+            yield line.append(said if full else fit(said, room), color)
 
 
 def _joined(facts: list[str], width: int) -> Iterator[Text]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 import click
 from psycopg import Connection
@@ -25,7 +25,7 @@ from ._terminal import Bar, mark, progress, stdout
 from ._words import ago, count
 
 # How many faults of one sort are shown.
-_SHOWN = 20
+_SHOWN: Final = 20
 
 
 @dataclass(frozen=True, slots=True)

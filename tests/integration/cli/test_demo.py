@@ -8,6 +8,7 @@ from typing import Any
 from psycopg import Connection
 
 from command import runstore, start
+from logins import Logins
 from runstore import verify_run_events, verify_usage
 
 
@@ -64,3 +65,26 @@ def test_a_machine_without_a_server_is_told_so(tmp_path: Any) -> None:
 
     assert said.status == 4
     assert "install runstore[embedded]" in said.err
+
+
+def test_the_readers_role_is_enough_to_look(
+    database: str, logins: Logins, migrated_dbname: str
+) -> None:
+    made = runstore("demo", "--pace", 0, "--json", "--dsn", database).json
+    reader = logins.dsn("reader", migrated_dbname)
+
+    for arguments in (
+        ["runs"],
+        ["show", made["pipeline"]],
+        ["events", made["chat"]],
+        ["tail", made["chat"]],
+        ["report", made["report"]],
+        ["usage", made["subject"]],
+        ["pending"],
+        ["verify"],
+        ["export", made["pipeline"], "--usage"],
+    ):
+        assert runstore(*arguments, "--dsn", reader).status == 0, arguments
+    refused = runstore("answer", made["question"], "yes", "--dsn", reader)
+    assert refused.status == 4
+    assert refused.err.startswith("The database refused: permission denied")

@@ -21,6 +21,7 @@ from runstore import (
     NewSandbox,
     NewSnapshot,
     NewToolCall,
+    cancel_run,
     complete_agent_invocation,
     complete_cta_event,
     complete_feature_run,
@@ -167,6 +168,8 @@ def test_full_shows_whole_documents(conn: Connection[Any], database: str) -> Non
 
     assert not any(text in line for line in shown(database))
     assert any(text in line for line in shown(database, "--full"))
+    cancel_run(conn, run.id, error=text)
+    assert f"error  {text}" in shown(database, "--full")
 
 
 def test_machines_get_the_whole_tree(conn: Connection[Any], run_id: UUID, database: str) -> None:
