@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, cast
 from uuid import UUID
 
@@ -16,10 +17,14 @@ from runstore import _sql
 from runstore._arrays import Array, elements_of
 from runstore._json import Json
 from runstore._sql import number_placeholders
-from runstore.testing import NamedQuery, Samples, find_queries
+from runstore.testing import NamedQuery, find_queries
 from runstore.testing._calls import bound_statements
 from runstore.testing._catalogue import Catalogue
 from runstore.testing._describe import describe
+
+# The samples are those of the proof, which are of the tests.
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+from samples import runstore_samples
 
 
 def main() -> int:
@@ -47,7 +52,7 @@ def explained(conn: psycopg.Connection[Any], query: NamedQuery) -> str:
         raise SystemExit(f"{query}: {'; '.join(query.faults)}")
     numbered = number_placeholders(query.sql.text)
     types = describe(conn, Catalogue(conn), query.sql.text).parameters
-    values = bound_statements(query.define, Samples())[0].parameters
+    values = bound_statements(query.define, runstore_samples())[0].parameters
     declared = f" ({', '.join(types[name].name for name in numbered.names)})" if types else ""
     lines = [
         f"-- {query}. EXPLAIN ANALYZE executes it; nothing is kept.",
