@@ -14,6 +14,7 @@ from migrated_database import migrated_database
 from psycopg import sql
 
 from runstore import _sql
+from runstore._arrays import Array, elements_of
 from runstore._json import Json
 from runstore._sql import number_placeholders
 from runstore.testing import NamedQuery, find_queries
@@ -77,6 +78,8 @@ def _arguments(conn: psycopg.Connection[Any], values: list[tuple[str, Any]]) -> 
 
 
 def _literal(conn: psycopg.Connection[Any], value: Any) -> str:
+    if isinstance(value, Array):
+        value = elements_of(value)
     if isinstance(value, list):
         value = [_plain(item) for item in cast("list[Any]", value)]
     return sql.Literal(_plain(value)).as_string(conn).strip()
