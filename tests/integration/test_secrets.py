@@ -99,7 +99,7 @@ def nothing_told(*expected: type[Exception]) -> Generator[None]:
 def refuse_transition(call: Caller) -> None:
     run = create_run(call)
     call(complete_feature_run, run.id, output=DOCUMENT)
-    call(complete_feature_run, run.id, output=DOCUMENT)
+    call(complete_feature_run, run.id, output=[DOCUMENT])
 
 
 def repeat_finish(call: Caller) -> None:
