@@ -208,7 +208,9 @@ def refusal(error: ValidationError, name: str | None = None) -> InvalidPayload:
 
     `name` is that of the value that was validated; None: it is a model, whose fields are named.
     """
-    first = error.errors(include_url=False, include_input=False)[0]
+    found = error.errors(include_url=False, include_input=False)
+    # A field that is misspelled is missing, too: to say only that would hide what is wrong.
+    first = next((each for each in found if each["type"] == "extra_forbidden"), found[0])
     inner = first.get("ctx", {}).get("error")
     if isinstance(inner, InvalidPayload):
         # What __init__ raised, when it was pydantic that called it.

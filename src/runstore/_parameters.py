@@ -37,8 +37,8 @@ def checked(define: Callable[P, R]) -> Callable[P, R]:
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
         by_name, positional = checks()
         if len(args) > len(positional):
-            # Python has an error of its own for that.
-            return define(*args, **kwargs)
+            # Python's own error would count without the connection.
+            raise TypeError(_excess(define, by_name, positional))
         values: Any = []
         at = ""
         try:
@@ -54,6 +54,18 @@ def checked(define: Callable[P, R]) -> Callable[P, R]:
         return define(*values, **kwargs)
 
     return call
+
+
+def _excess(
+    define: Callable[..., Any],
+    by_name: dict[str, _Check | None],
+    positional: list[tuple[str, _Check | None]],
+) -> str:
+    last = positional[-1][0] if positional else "conn"
+    named = ", ".join(f"{name}=" for name in list(by_name)[len(positional) :])
+    return f"{define.__name__}() takes nothing after {last} by position" + (
+        f": name what follows ({named})" if named else ""
+    )
 
 
 def _checks(

@@ -36,6 +36,9 @@ _POLL: Final = "_runstore_poll"
 
 
 def _settings(dsn: str, pooler: bool, overrides: Mapping[str, Any]) -> dict[str, Any]:
+    if not isinstance(dsn, str):
+        # Of os.environ.get, say.
+        raise TypeError(f"the DSN must be a str, not {type(dsn).__name__}")
     try:
         given = conninfo.conninfo_to_dict(dsn)
     except ProgrammingError:
@@ -43,16 +46,23 @@ def _settings(dsn: str, pooler: bool, overrides: Mapping[str, Any]) -> dict[str,
     # libpq's own text quotes the DSN with its password, or what it takes for a host or a port;
     # and the pool writes that to its log.
     if given is None or _is_misread(dsn, given.get("port")):
-        raise ProgrammingError(
-            "the DSN is not one that libpq understands: "
-            "percent-encode what is not a letter or a digit in the password of a URL"
-        ) from None
+        raise ProgrammingError(f"the DSN is not one that libpq understands: {mend(dsn)}") from None
     return {
         **{name: value for name, value in _LIBPQ.items() if name not in given},
         "autocommit": True,
         "prepare_threshold": None if pooler else 5,
         **overrides,
     }
+
+
+def mend(dsn: str) -> str:
+    """Say what is most likely to make libpq understand a DSN, of which nothing is quoted."""
+    scheme, separator, _ = dsn.partition("://")
+    if separator and "+" in scheme:
+        return "a URL starts with postgresql://, without the +... that is for yoyo"
+    if separator:
+        return "percent-encode what is not a letter or a digit in the password of a URL"
+    return "it is a URL like postgresql://user@host/database, or host=... dbname=..."
 
 
 def _is_misread(dsn: str, port: object) -> bool:

@@ -116,7 +116,7 @@ def throwaway_server() -> Generator[Server]:
 
 
 @contextmanager
-def persistent_server(data_dir: Path) -> Generator[Server]:
+def persistent_server(data_dir: str | Path) -> Generator[Server]:
     """Start a durable server on a folder, which the first start fills.
 
     The folder holds a cluster, is empty, or does not exist yet. It belongs to the account that
@@ -124,7 +124,7 @@ def persistent_server(data_dir: Path) -> Generator[Server]:
     permissions change. A folder on which a live server runs is refused; programs that want to
     share a server share its DSN. After a crash the next start recovers.
     """
-    data_dir = data_dir.resolve()
+    data_dir = Path(data_dir).resolve()
     with programs(find_binaries(), data_dir) as postgres:
         if not (data_dir / "PG_VERSION").exists():
             _create_cluster(postgres, data_dir)

@@ -163,6 +163,32 @@ def test_a_dsn_that_is_none_is_refused_without_its_password(
     assert raised.value.__suppress_context__
 
 
+@pytest.mark.parametrize(
+    ("dsn", "mended"),
+    [
+        ("postgresql+atomic://user:secret@localhost/db", "starts with postgresql://"),
+        ("postgresql://user:p@secret@localhost/db", "percent-encode"),
+        ("secret", "postgresql://user@host/database"),
+    ],
+)
+def test_a_dsn_that_is_none_is_refused_with_what_would_mend_it(
+    connection_kind: Kind, dsn: str, mended: str
+) -> None:
+    with pytest.raises(psycopg.ProgrammingError) as raised, opened(connection_kind, dsn):
+        pass
+    assert mended in str(raised.value)
+    assert "secret" not in str(raised.value)
+
+
+def test_a_dsn_that_was_not_set_is_said_to_be_none(connection_kind: Kind) -> None:
+    unset: Any = None
+    with (
+        pytest.raises(TypeError, match="the DSN must be a str, not NoneType"),
+        opened(connection_kind, unset),
+    ):
+        pass
+
+
 # open_pool, open_pool_async
 
 

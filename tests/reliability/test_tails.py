@@ -197,7 +197,7 @@ def test_tails_and_writers_go_on_across_a_restart_of_the_server(folder: Path) ->
             for writer in writers:
                 writer.append(event)
 
-        with persistent_server(folder / "data") as server:
+        with persistent_server(str(folder / "data")) as server:
             point_at(server)
             for writer in writers:
                 writer.flush()

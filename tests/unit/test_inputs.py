@@ -397,3 +397,10 @@ def test_another_sort_of_outcome_is_refused() -> None:
     data: Any = {"output": SECRET}
     error = refused(lambda: complete_agent_invocation.bind(CHILD, data))
     assert str(error) == "data: must be a InvocationOutcome, not a dict"
+
+
+def test_a_misspelled_field_is_named_before_the_one_that_it_leaves_out() -> None:
+    values: dict[str, Any] = {"nmae": SECRET}
+    with pytest.raises(InvalidPayload) as raised:
+        NewFeatureRun(**values)
+    assert (raised.value.path, raised.value.reason) == ("nmae", "Extra inputs are not permitted")

@@ -217,3 +217,31 @@ def test_a_call_without_its_arguments_is_pythons_own_error() -> None:
 def test_a_silent_connection_fails_as_soon_as_it_is_used() -> None:
     with pytest.raises((AttributeError, psycopg.Error)):
         runstore.get_run(silent(Connection), RUN)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (
+            lambda conn: library.finish_tool_call(conn, STRANGER, {}),
+            (
+                "finish_tool_call() takes nothing after tool_call_id by position:"
+                " name what follows (status=, result=, error=)"
+            ),
+        ),
+        (
+            lambda conn: library.get_run(conn, RUN, RUN),
+            "get_run() takes nothing after run_id by position",
+        ),
+        (
+            lambda conn: library.get_run_head(conn, RUN, RUN),
+            "get_run_head() takes nothing after run_id by position",
+        ),
+    ],
+)
+def test_too_many_positions_are_told_by_what_is_to_be_named(
+    call: Callable[[Any], Any], message: str
+) -> None:
+    with pytest.raises(TypeError) as raised:
+        call(silent(Connection))
+    assert str(raised.value) == message

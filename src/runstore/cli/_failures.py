@@ -23,6 +23,9 @@ _UNMIGRATED: Final = (
 )
 
 
+_NO_DSN: Final = "(No DSN was given, by --dsn, RUNSTORE_DSN or DATABASE_URL.)"
+
+
 class Told(Exception):
     """Something that a command cannot do; its text is meant for the user."""
 
@@ -56,7 +59,8 @@ def _explain(error: BaseException, dsn: str) -> tuple[Status, str]:
         )
     if isinstance(error, psycopg.Error):
         verb = "did not answer" if error.sqlstate is None else "refused"
-        return Status.UNANSWERED, f"The database {verb}: {_reason(error, dsn)}"
+        nowhere = "" if dsn or error.sqlstate else f" {_NO_DSN}"
+        return Status.UNANSWERED, f"The database {verb}: {_reason(error, dsn)}{nowhere}"
     if isinstance(error, OSError):
         name = f" {error.filename}" if error.filename else " a file"
         return Status.REFUSED, f"Cannot use{name}: {error.strerror or error}."
@@ -97,7 +101,9 @@ def _reason(error: psycopg.Error, dsn: str) -> str:
     if error.sqlstate is None and _misread(conninfo_to_dict(dsn)):
         return "its DSN is malformed"
     # The server's own sentence: the whole text has a DETAIL, which may quote a row.
-    return " ".join(str(error.diag.message_primary or error).split())
+    lines = [line.strip() for line in str(error.diag.message_primary or error).splitlines()]
+    # libpq's advice stands on a line of its own.
+    return ". ".join(line.removesuffix(".") for line in lines if line)
 
 
 def _misread(parameters: dict[str, Any]) -> bool:

@@ -9,30 +9,32 @@ from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import ModuleType
-from typing import IO
+from typing import IO, Final
 
 import click
 
 from ._failures import Told
 from ._statuses import Status
 
+STANDARD_OUTPUT: Final = Path("-")
+
 html_option = click.option(
     "--html",
     metavar="FILE",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help='Write a page for a browser into this file instead; the extra "html" draws it.',
+    type=click.Path(dir_okay=False, allow_dash=True, path_type=Path),
+    help='Write a page for a browser into this file instead, or to "-"; the extra "html" draws it.',
 )
 
 
 @contextmanager
 def written(output: Path | None) -> Generator[IO[bytes]]:
     """Give the file to write to; one of a name gets that name when the block has succeeded."""
-    if output is None:
+    if output in (None, STANDARD_OUTPUT):
         yield sys.stdout.buffer
         return
     draft = output.with_name(f".{output.name}.{os.getpid()}.part")
     try:
-        with draft.open("xb") as file:
+        with _opened(draft, output) as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
@@ -40,6 +42,15 @@ def written(output: Path | None) -> Generator[IO[bytes]]:
     finally:
         with suppress(FileNotFoundError):
             draft.unlink()
+
+
+def _opened(draft: Path, output: Path) -> IO[bytes]:
+    try:
+        return draft.open("xb")
+    except OSError as error:
+        # Nobody asked for the draft.
+        error.filename = str(output)
+        raise
 
 
 def drawn() -> ModuleType:
@@ -53,7 +64,8 @@ def drawn() -> ModuleType:
 
 
 def write_page(page: str, path: Path) -> None:
-    """Write a page, and say so."""
+    """Write a page, and say so where it is a file."""
     with written(path) as file:
         file.write(page.encode())
-    click.echo(f"Written: {path}", err=True)
+    if path != STANDARD_OUTPUT:
+        click.echo(f"Written: {path}", err=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import io
+import logging
 import os
 import signal
 import sys
@@ -20,12 +21,16 @@ from psycopg import Connection
 from psycopg.conninfo import conninfo_to_dict
 from pydantic import BaseModel
 
-from runstore.connections import connect
+from runstore.connections import connect, mend
 
 from ._failures import details, explain
 from ._statuses import Status
 
 DSN_VARIABLES: Final = ("RUNSTORE_DSN", "DATABASE_URL")
+
+# What psycopg logs, such as a rollback that an end in the middle of a statement left undone, would
+# otherwise be printed on standard error, whose one line is the command's own.
+logging.getLogger("psycopg").addHandler(logging.NullHandler())
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +103,7 @@ def on_database(
         except psycopg.ProgrammingError:
             # psycopg's error quotes what it could not read, a password among it.
             raise click.BadParameter(
-                "not a connection string of libpq", param_hint="--dsn"
+                f"not a connection string of libpq: {mend(dsn)}", param_hint="--dsn"
             ) from None
         function(session, **values)
 

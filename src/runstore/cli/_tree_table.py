@@ -134,7 +134,7 @@ def _print_rows(rows: list[tuple[str, Line]], console: Console, *, full: bool) -
 def _room(figures: list[list[Text]], kept: list[int], console: Console) -> int:
     """Return how many columns are left for the branches."""
     taken = sum(max(cells[place].cell_len for cells in figures) + 2 for place in kept)
-    return max(console.width - taken, 3 * _SHORTEST)
+    return max(console.width - taken, _SHORTEST)
 
 
 def _label(guide: str, line: Line, room: int | None) -> Text:

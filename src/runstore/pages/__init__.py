@@ -7,7 +7,12 @@ escaped, and the page's own policy (Content-Security-Policy) allows no script bu
 The extra `runstore[html]` brings what they need.
 """
 
-from ._run_page import render_run_page
-from ._usage_page import render_usage_page
+try:
+    from ._run_page import render_run_page
+    from ._usage_page import render_usage_page
+except ModuleNotFoundError as error:
+    raise ModuleNotFoundError(
+        f"runstore.pages needs {error.name}: pip install 'runstore[html]'", name=error.name
+    ) from None
 
 __all__ = ["render_run_page", "render_usage_page"]

@@ -67,6 +67,18 @@ def test_a_malformed_dsn_is_refused_without_its_password(arguments: list[str]) -
         assert (said.status, said.out) == (Status.USAGE, "")
         assert "not a connection string of libpq" in said.err
         assert "secret" not in said.err
+    assert "starts with postgresql://" in said.err
+
+
+def test_where_no_dsn_was_given_that_is_said() -> None:
+    said = runstore("runs", PGHOST="/nowhere", PGUSER="me")
+
+    assert said.status == Status.UNANSWERED
+    assert said.err.endswith(
+        "Is the server running locally and accepting connections on that socket?"
+        " (No DSN was given, by --dsn, RUNSTORE_DSN or DATABASE_URL.)\n"
+    )
+    assert "No such file or directory. Is the server" in said.err
 
 
 @pytest.mark.parametrize("arguments", COMMANDS, ids=by_name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,23 @@ def test_a_page_that_cannot_be_made_leaves_no_file(database: str, tmp_path: Path
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_page_may_go_to_standard_output(database: str) -> None:
+    said = runstore("usage", "zoe", "--html", "-", "--dsn", database)
+
+    assert (said.status, said.err) == (0, "")
+    assert said.out.startswith("<!doctype html>")
+
+
+def test_a_folder_that_is_not_there_is_said_of_the_file_that_was_asked_for(
+    database: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "no" / "f"
+
+    said = runstore("usage", "zoe", "--html", file, "--dsn", database)
+
+    assert said.err == f"Cannot use {file}: No such file or directory.\n"
+
+
 def test_without_the_extra_it_says_what_to_install(
     database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -55,3 +73,5 @@ def test_without_the_extra_it_says_what_to_install(
     said = runstore("usage", "zoe", "--html", tmp_path / "f", "--dsn", database)
 
     assert (said.status, said.err) == (6, "A page needs jinja2: pip install 'runstore[html]'.\n")
+    with pytest.raises(ModuleNotFoundError, match=r"needs jinja2: pip install 'runstore\[html\]'"):
+        importlib.import_module("runstore.pages")
