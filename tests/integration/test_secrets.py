@@ -111,13 +111,13 @@ def repeat_finish(call: Caller) -> None:
 def repeat_phase(call: Caller) -> None:
     id = create_phase(call, create_run(call).id, input=DOCUMENT).id
     call(pass_phase_result, id, DOCUMENT)
-    call(pass_phase_result, id, DOCUMENT)
+    call(pass_phase_result, id, [DOCUMENT])
 
 
 def answer_twice(call: Caller) -> None:
     id = create_cta(call, create_run(call).id, request=DOCUMENT).id
     call(complete_cta_event, id, DOCUMENT)
-    call(complete_cta_event, id, DOCUMENT)
+    call(complete_cta_event, id, [DOCUMENT])
 
 
 def change_content(call: Caller) -> None:
