@@ -40,7 +40,7 @@ from report_factories import (
     new_report,
     put_branch,
 )
-from runstore import InvocationOutcome, NewChatRun, NewPrice, NewRunEvent, NewRunFork
+from runstore import InvocationOutcome, NewChatRun, NewPrice, NewRunEvent, NewRunFork, run_of
 from usage_factories import let_expire, make_quota, new_quota, new_reservation, new_usage, reserve
 
 Arguments = tuple[tuple[Any, ...], dict[str, Any]]
@@ -257,6 +257,10 @@ WRITES = [
     Write("release_run_hold", held_run, repeated="NotFound"),
     Write("restore_run", exported_run, moving=frozenset({"created"})),
     Write("update_feature_run_phase", lambda call: given(create_run(call).id, "build")),
+    Write(
+        "advance_feature_run",
+        lambda call: given(run_of(id := invocation(call)), "build", [new_tool_call(id)]),
+    ),
     Write("complete_feature_run", lambda call: given(create_run(call).id, output=[1.5, None])),
     Write("fail_feature_run", lambda call: given(create_run(call).id, error={"code": 1})),
     Write("update_sandbox_status", shared_sandbox),

@@ -94,6 +94,14 @@ def test_an_answer_that_is_stopped_costs_what_it_said(
     assert 0 < said < 90
     [usage] = get_usage(connect(), "zoe")
     assert (usage.used, usage.held) == (said, 0)
+    # Asked twice, it is answered as the first time.
+    assert client.post(f"/runs/{run_id}/cancel").status_code == 204
+
+
+def test_an_answer_that_is_over_cannot_be_stopped(client: httpx.Client) -> None:
+    run_id = started(client)
+    events(client, run_id)
+
     assert client.post(f"/runs/{run_id}/cancel").status_code == 409
 
 

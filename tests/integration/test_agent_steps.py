@@ -261,7 +261,7 @@ def test_an_amount_that_no_bigint_holds_is_refused(call: Caller, tokens: int) ->
     with pytest.raises(InvalidPayload) as raised:
         call(finish_agent_step, step.id, tokens=tokens)
     assert raised.value.path == "tokens"
-    assert str(tokens) not in str(raised.value)
+    assert raised.value.reason.startswith("should be ")
     assert contents(call) == before
 
 

@@ -51,7 +51,7 @@ def test_a_section_of_a_branch_reads_back_as_it_was_put(call: Caller) -> None:
     put(call, report_id, "a", "second")
     branch_id = create_branch(call, report_id)
     data = draft(
-        "a", TEXT * 20_000, heading=TEXT, citations=[DOCUMENT], position=4, metadata=DOCUMENT
+        "a", TEXT * 10_000, heading=TEXT, citations=[DOCUMENT], position=4, metadata=DOCUMENT
     )
     before = contents(call)
     state = call(put_branch_section, branch_id, data)

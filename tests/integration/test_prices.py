@@ -186,8 +186,11 @@ def test_costs_can_be_logged_as_they_are_answered(call: Caller) -> None:
     assert [row["cost_nanousd"] for row in before] == [30000, None]
 
 
-@pytest.mark.parametrize("amounts", [{}, {"tokens": 1.5}, {"": 1}])
-def test_what_are_no_amounts_is_refused(call: Caller, amounts: Any) -> None:
+@pytest.mark.parametrize(
+    ("amounts", "path"),
+    [({}, "amounts"), ({"tokens": 1.5}, "amounts.tokens"), ({"": 1}, "amounts[a key]")],
+)
+def test_what_are_no_amounts_is_refused(call: Caller, amounts: Any, path: str) -> None:
     with pytest.raises(InvalidPayload) as raised:
         call(price_usage, "p", "m", amounts)
-    assert raised.value.path == "amounts"
+    assert raised.value.path == path

@@ -227,7 +227,7 @@ def test_what_is_not_there_does_not_end(call: Caller, function: Any) -> None:
     ("amounts", "costs", "path"),
     [
         ({}, {}, "amounts"),
-        ({"tokens": -1}, {}, "amounts"),
+        ({"tokens": -1}, {}, "amounts.tokens"),
         ({"tokens": 1}, {"runs": 1}, "costs"),
         ({"tokens": 1}, {"tokens": -1}, "costs"),
         ({"cost_nanousd": 1}, {"cost_nanousd": 1}, "costs"),
