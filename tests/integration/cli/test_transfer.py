@@ -87,12 +87,18 @@ def test_a_file_appears_when_it_is_whole(run_id: UUID, database: str, tmp_path: 
     assert [path.name for path in tmp_path.iterdir()] == ["run.jsonl"]
 
 
+def test_a_dash_is_standard_output(run_id: UUID, database: str) -> None:
+    said = runstore("export", run_id, "-o", "-", "--json", "--dsn", database)
+
+    assert (said.status, said.err) == (0, "")
+    assert said.out == runstore("export", run_id, "--dsn", database).out
+
+
 def test_a_file_that_cannot_be_written_is_named(run_id: UUID, database: str) -> None:
     said = runstore("export", run_id, "-o", "/nowhere/run.jsonl", "--dsn", database)
 
     assert said.status == 6
-    assert said.err.startswith("Cannot use /nowhere/.run.jsonl.")
-    assert said.err.endswith(".part: No such file or directory.\n")
+    assert said.err == "Cannot use /nowhere/run.jsonl: No such file or directory.\n"
 
 
 @pytest.mark.parametrize(
