@@ -85,7 +85,7 @@ COMMENT ON FUNCTION runstore.new_run_id() IS 'A new run id: 48 bits of Unix mill
 
 CREATE FUNCTION runstore.run_of(id uuid) RETURNS uuid
     LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
-    AS $$ SELECT encode(substring(uuid_send(id) FOR 10) || '\x000000000000'::bytea, 'hex')::uuid $$;
+    RETURN (encode((SUBSTRING(uuid_send(id) FROM 1 FOR 10) || '\x000000000000'::bytea), 'hex'::text))::uuid;
 
 
 --

@@ -3,7 +3,7 @@
 -- log was purged is in the index, so that runs of which only the record is left are passed over
 -- without reading them.
 --
--- depends: runstore-0013-create-run-holds
+-- depends: runstore-0014-keep-run-of-parsed
 
 DROP INDEX CONCURRENTLY IF EXISTS runstore.runs_tenant_id_finished_at_id_idx;
 CREATE INDEX CONCURRENTLY runs_tenant_id_finished_at_id_idx

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import inspect
 import re
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 from psycopg import Connection
 
 from runstore import _sql
 from runstore._sql import Sql, number_placeholders
-from runstore.testing import Samples, find_queries
+from runstore.testing import find_queries
 from runstore.testing._calls import bound_statements, sent_parameters
 from runstore.testing._catalogue import Catalogue
 from runstore.testing._describe import Description, describe, explain
@@ -20,6 +22,10 @@ from runstore.testing._nullability import nullabilities
 from runstore.testing._plans import used_indexes
 from runstore.testing._samples import SAMPLE_ID
 from runstore.testing._text import stated_not_null
+
+# The samples are those of the proof, which are of the tests.
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+from samples import runstore_samples
 
 _COMMENT: Final = re.compile(r"\A-- name: .*\n((?:--.*\n)*)")
 _STATED: Final = re.compile(r"^-- (not null|may scan)\b")
@@ -101,7 +107,7 @@ def described_queries(conn: Connection[Any]) -> list[DescribedQuery]:
 def _described(
     conn: Connection[Any], catalogue: Catalogue, file: str, sql: Sql, define: Callable[..., Any]
 ) -> DescribedQuery:
-    samples = Samples()
+    samples = runstore_samples()
     description = describe(conn, catalogue, sql.text)
     statements = bound_statements(define, samples)
     calls: list[Mapping[str, Any] | None] = [

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, cast
 from uuid import UUID
 
@@ -13,12 +14,17 @@ from migrated_database import migrated_database
 from psycopg import sql
 
 from runstore import _sql
+from runstore._arrays import Array, elements_of
 from runstore._json import Json
 from runstore._sql import number_placeholders
-from runstore.testing import NamedQuery, Samples, find_queries
+from runstore.testing import NamedQuery, find_queries
 from runstore.testing._calls import bound_statements
 from runstore.testing._catalogue import Catalogue
 from runstore.testing._describe import describe
+
+# The samples are those of the proof, which are of the tests.
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+from samples import runstore_samples
 
 
 def main() -> int:
@@ -46,7 +52,7 @@ def explained(conn: psycopg.Connection[Any], query: NamedQuery) -> str:
         raise SystemExit(f"{query}: {'; '.join(query.faults)}")
     numbered = number_placeholders(query.sql.text)
     types = describe(conn, Catalogue(conn), query.sql.text).parameters
-    values = bound_statements(query.define, Samples())[0].parameters
+    values = bound_statements(query.define, runstore_samples())[0].parameters
     declared = f" ({', '.join(types[name].name for name in numbered.names)})" if types else ""
     lines = [
         f"-- {query}. EXPLAIN ANALYZE executes it; nothing is kept.",
@@ -72,6 +78,8 @@ def _arguments(conn: psycopg.Connection[Any], values: list[tuple[str, Any]]) -> 
 
 
 def _literal(conn: psycopg.Connection[Any], value: Any) -> str:
+    if isinstance(value, Array):
+        return _literal(conn, elements_of(value))
     if isinstance(value, list):
         value = [_plain(item) for item in cast("list[Any]", value)]
     return sql.Literal(_plain(value)).as_string(conn).strip()

@@ -47,7 +47,8 @@ RETURNING
 
 -- name: create_agent_steps :many
 -- Insert any number of steps of one run, all or none; those without a position follow the last
--- one of their invocation in the order given. No row: the run does not exist, or an id is taken.
+-- one of their invocation in the order given. An id that is taken fails all of them.
+-- No row: the run does not exist.
 WITH given AS (
     SELECT
         given.id,
@@ -75,22 +76,23 @@ WITH given AS (
 
 last_position AS (
     SELECT
-        invocation_id,
-        max(position) AS position
+        placed.invocation_id,
+        greatest(placed.position, stored.position, 0) AS position
     FROM (
         SELECT
             invocation_id,
-            position
-        FROM runstore.agent_steps
-        WHERE run_id = %(run_id)s
-            AND invocation_id IN (SELECT given.invocation_id FROM given WHERE given.position IS NULL)
-        UNION ALL
-        SELECT
-            invocation_id,
-            position
+            max(position) AS position
         FROM given
-    ) AS positions
-    GROUP BY invocation_id
+        GROUP BY invocation_id
+    ) AS placed
+    LEFT JOIN LATERAL (
+        SELECT agent_steps.position
+        FROM runstore.agent_steps
+        WHERE agent_steps.run_id = %(run_id)s
+            AND agent_steps.invocation_id = placed.invocation_id
+        ORDER BY agent_steps.position DESC
+        LIMIT 1
+    ) AS stored ON true
 )
 
 INSERT INTO runstore.agent_steps (
@@ -112,7 +114,7 @@ SELECT
     given.invocation_id,
     coalesce(
         given.position,
-        coalesce(last_position.position, 0)
+        last_position.position
         + row_number() OVER (PARTITION BY given.invocation_id, given.position IS NULL ORDER BY given.place)
     ),
     given.kind,
@@ -122,14 +124,8 @@ SELECT
     CASE WHEN given.finished THEN clock_timestamp() END
 FROM runstore.runs
 CROSS JOIN given
-LEFT JOIN last_position ON given.invocation_id = last_position.invocation_id
+INNER JOIN last_position ON given.invocation_id = last_position.invocation_id
 WHERE runs.id = %(run_id)s
-    AND NOT EXISTS (
-        SELECT
-        FROM runstore.agent_steps AS taken
-        WHERE taken.run_id = %(run_id)s
-            AND taken.id = ANY(%(id)b::uuid[])
-    )
 ORDER BY given.place
 RETURNING
     run_id,

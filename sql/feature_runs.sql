@@ -172,6 +172,119 @@ SELECT
 FROM run
 CROSS JOIN head;
 
+-- name: advance_feature_run :one
+-- Move a running feature run to another phase, together with the tool calls of the one that it
+-- leaves; an id that is taken fails all of it. No row: the run does not exist or has ended.
+WITH head AS (
+    UPDATE runstore.run_heads
+    SET
+        last_seq = run_heads.last_seq + 1,
+        heartbeat_at = (SELECT clock_timestamp())
+    FROM runstore.runs
+    WHERE run_heads.run_id = %(run_id)s
+        AND NOT run_heads.closed
+        AND runs.id = %(run_id)s
+        AND runs.kind = 'feature'
+    RETURNING
+        run_heads.run_id,
+        run_heads.last_seq
+),
+
+run AS (
+    UPDATE runstore.runs
+    SET
+        phase = %(phase)s,
+        updated_at = (SELECT clock_timestamp())
+    FROM head
+    WHERE runs.id = %(run_id)s
+        AND runs.id = head.run_id
+    RETURNING
+        runs.id,
+        runs.tenant_id,
+        runs.status,
+        runs.phase,
+        runs.updated_at
+),
+
+event AS (
+    INSERT INTO runstore.run_events (run_id, seq, type, payload)
+    SELECT
+        head.run_id,
+        head.last_seq,
+        'run.phase_changed',
+        jsonb_build_object('phase', %(phase)s::text)
+    FROM head
+),
+
+tool_call AS (
+    INSERT INTO runstore.tool_calls (
+        run_id,
+        id,
+        tenant_id,
+        invocation_id,
+        step_id,
+        provider_call_id,
+        name,
+        arguments,
+        status,
+        result,
+        error,
+        metadata,
+        finished_at
+    )
+    SELECT
+        run.id,
+        given.id,
+        run.tenant_id,
+        given.invocation_id,
+        given.step_id,
+        given.provider_call_id,
+        given.name,
+        given.arguments,
+        given.status,
+        given.result,
+        given.error,
+        given.metadata,
+        CASE WHEN given.status <> 'open' THEN clock_timestamp() END
+    FROM run
+    CROSS JOIN
+        unnest(
+            %(id)b::uuid[],
+            %(invocation_id)b::uuid[],
+            %(step_id)b::uuid[],
+            %(provider_call_id)b::text[],
+            %(name)b::text[],
+            %(arguments)b::jsonb[],
+            %(status)b::text[],
+            %(result)b::jsonb[],
+            %(error)b::jsonb[],
+            %(metadata)b::jsonb[]
+        ) WITH ORDINALITY
+            AS given (
+                id,
+                invocation_id,
+                step_id,
+                provider_call_id,
+                name,
+                arguments,
+                status,
+                result,
+                error,
+                metadata,
+                place
+            )
+    ORDER BY given.place
+)
+
+SELECT
+    run.id,
+    run.status,
+    run.phase,
+    head.last_seq,
+    run.updated_at
+FROM run
+CROSS JOIN head;
+
 -- name: complete_feature_run :one
 -- Complete a running feature run. No row: it does not exist or has ended.
 WITH head AS (

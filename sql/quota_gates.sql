@@ -4,20 +4,20 @@
 -- name: reserve_usages :many
 -- Hold what fits of several reservations of one subject: in their order, up to one that does not
 -- fit with those before it; those that do not even fit alone are passed over. A counter that is
--- missing is made, and then nothing is held.
--- not null: id, tenant_id, subject_id, amounts, status, metadata, created_at, expires_at
+-- missing, or on which plainly none of them fits, is not locked, and holds none of its meter.
+-- not null: id, tenant_id, metadata, created_at, expires_at
 WITH given AS MATERIALIZED (
     SELECT
-        given.id,
-        given.amounts,
-        given.hold_for,
-        given.run_id,
-        given.invocation_id,
-        given.tool_call_id,
-        given.provider,
-        given.model,
-        given.metadata,
-        given.place
+        id,
+        amounts,
+        hold_for,
+        run_id,
+        invocation_id,
+        tool_call_id,
+        provider,
+        model,
+        metadata,
+        place
     FROM
         unnest(
             %(id)b::uuid[],
@@ -31,27 +31,10 @@ WITH given AS MATERIALIZED (
             %(metadata)b::jsonb[]
         ) WITH ORDINALITY
             AS given (
-                id,
-                amounts,
-                hold_for,
-                run_id,
-                invocation_id,
-                tool_call_id,
-                provider,
-                model,
-                metadata,
-                place
+                id, amounts, hold_for, run_id, invocation_id, tool_call_id, provider, model, metadata, place
             )
-    WHERE NOT EXISTS (
-            SELECT
-            FROM runstore.usage_reservations
-            WHERE usage_reservations.id = given.id
-        )
-        AND NOT EXISTS (
-            SELECT
-            FROM runstore.usage_logs
-            WHERE usage_logs.id = given.id
-        )
+    WHERE NOT EXISTS (SELECT FROM runstore.usage_reservations AS taken WHERE taken.id = given.id)
+        AND NOT EXISTS (SELECT FROM runstore.usage_logs AS taken WHERE taken.id = given.id)
 ),
 
 asked AS MATERIALIZED (
@@ -61,46 +44,16 @@ asked AS MATERIALIZED (
         quotas.id AS quota_id,
         quotas.meter,
         runstore.window_start(quotas.period, quotas.timezone, statement_timestamp()) AS window_start,
-        quotas.limit_amount,
-        quotas.hard
+        CASE WHEN quotas.hard THEN quotas.limit_amount END AS ceiling,
+        smallest.amount
     FROM runstore.quotas
+    INNER JOIN LATERAL (
+        SELECT min((given.amounts ->> quotas.meter)::bigint) AS amount
+        FROM given
+    ) AS smallest ON true
     WHERE quotas.tenant_id = coalesce(%(tenant_id)s::text, runstore.current_tenant_id())
         AND quotas.subject_id = %(subject_id)s
-        AND EXISTS (SELECT FROM given WHERE (given.amounts ->> quotas.meter) IS NOT NULL)
-),
-
-line AS MATERIALIZED (
-    SELECT
-        given.place,
-        asked.quota_id,
-        (given.amounts ->> asked.meter)::bigint AS amount
-    FROM given
-    INNER JOIN asked ON (given.amounts ->> asked.meter) IS NOT NULL
-),
-
-seen AS MATERIALIZED (
-    SELECT
-        asked.quota_id,
-        usage_counters.quota_id IS NOT NULL AS counted,
-        CASE
-            WHEN asked.hard
-                THEN greatest(asked.limit_amount - coalesce(usage_counters.used + usage_counters.held, 0), 0)
-        END AS room
-    FROM asked
-    LEFT JOIN runstore.usage_counters
-        ON
-            asked.tenant_id = usage_counters.tenant_id
-            AND asked.subject_id = usage_counters.subject_id
-            AND asked.quota_id = usage_counters.quota_id
-            AND asked.window_start = usage_counters.window_start
-),
-
-hopeful AS (
-    SELECT line.place
-    FROM line
-    INNER JOIN seen ON line.quota_id = seen.quota_id
-    GROUP BY line.place
-    HAVING bool_and(seen.room IS NULL OR line.amount <= seen.room)
+        AND smallest.amount IS NOT NULL
 ),
 
 locked AS MATERIALIZED (
@@ -110,7 +63,8 @@ locked AS MATERIALIZED (
         usage_counters.quota_id,
         usage_counters.window_start,
         CASE
-            WHEN asked.hard THEN greatest(asked.limit_amount - usage_counters.used - usage_counters.held, 0)
+            WHEN asked.ceiling IS NOT NULL
+                THEN greatest(asked.ceiling - usage_counters.used - usage_counters.held, 0)
         END AS room
     FROM asked
     INNER JOIN runstore.usage_counters
@@ -119,8 +73,8 @@ locked AS MATERIALIZED (
             AND asked.subject_id = usage_counters.subject_id
             AND asked.quota_id = usage_counters.quota_id
             AND asked.window_start = usage_counters.window_start
-    WHERE (SELECT bool_and(seen.counted) FROM seen)
-        AND EXISTS (SELECT FROM hopeful)
+    WHERE asked.ceiling IS NULL
+        OR asked.amount <= greatest(asked.ceiling - usage_counters.used - usage_counters.held, 0)
     ORDER BY
         usage_counters.tenant_id,
         usage_counters.subject_id,
@@ -129,79 +83,60 @@ locked AS MATERIALIZED (
     FOR UPDATE OF usage_counters
 ),
 
-made AS (
-    INSERT INTO runstore.usage_counters (tenant_id, subject_id, quota_id, window_start)
+line AS MATERIALIZED (
     SELECT
-        quotas.tenant_id,
-        quotas.subject_id,
-        quotas.id,
-        asked.window_start
-    FROM asked
-    INNER JOIN seen ON asked.quota_id = seen.quota_id
-    INNER JOIN runstore.quotas
-        ON
-            asked.tenant_id = quotas.tenant_id
-            AND asked.subject_id = quotas.subject_id
-            AND asked.quota_id = quotas.id
-    WHERE NOT seen.counted
-    ORDER BY
-        quotas.tenant_id,
-        quotas.subject_id,
-        quotas.id,
-        asked.window_start
-    FOR KEY SHARE OF quotas
-    ON CONFLICT (tenant_id, subject_id, quota_id, window_start) DO NOTHING
-),
-
-complete AS (
-    SELECT count(*) = (SELECT count(*) FROM asked) AS is_complete
-    FROM locked
+        given.place,
+        asked.quota_id,
+        asked.window_start,
+        (given.amounts ->> asked.meter)::bigint AS amount,
+        locked.room,
+        locked.quota_id IS NOT NULL AS counted
+    FROM given
+    INNER JOIN asked ON (given.amounts ->> asked.meter) IS NOT NULL
+    LEFT JOIN locked ON asked.quota_id = locked.quota_id
 ),
 
 possible AS MATERIALIZED (
-    SELECT line.place
+    SELECT place
     FROM line
-    INNER JOIN locked ON line.quota_id = locked.quota_id
-    WHERE (SELECT complete.is_complete FROM complete)
-    GROUP BY line.place
-    HAVING bool_and(locked.room IS NULL OR line.amount <= locked.room)
+    GROUP BY place
+    HAVING bool_and(counted AND (room IS NULL OR amount <= room))
 ),
 
 running AS (
     SELECT
         line.place,
-        locked.room,
+        line.room,
         sum(line.amount) OVER (PARTITION BY line.quota_id ORDER BY line.place) AS amount
     FROM line
     INNER JOIN possible ON line.place = possible.place
-    INNER JOIN locked ON line.quota_id = locked.quota_id
 ),
 
-misfit AS (
-    SELECT min(running.place) AS place
-    FROM running
-    WHERE running.amount > running.room
-),
-
-admitted AS MATERIALIZED (
-    SELECT possible.place
-    FROM possible
-    INNER JOIN misfit ON misfit.place IS NULL OR possible.place < misfit.place
-    UNION ALL
-    SELECT given.place
-    FROM given
-    WHERE NOT EXISTS (SELECT FROM line WHERE line.place = given.place)
-),
-
-hold AS (
+hold AS MATERIALIZED (
     SELECT
         line.place,
-        array_agg(locked.quota_id ORDER BY locked.quota_id) AS quota_ids,
-        array_agg(locked.window_start ORDER BY locked.quota_id) AS window_starts,
-        array_agg(line.amount ORDER BY locked.quota_id) AS held_amounts
+        array_agg(line.quota_id ORDER BY line.quota_id) AS quota_ids,
+        array_agg(line.window_start ORDER BY line.quota_id) AS window_starts,
+        array_agg(line.amount ORDER BY line.quota_id) AS held_amounts
     FROM line
-    INNER JOIN locked ON line.quota_id = locked.quota_id
+    INNER JOIN possible ON line.place = possible.place
+    WHERE line.place < coalesce(
+            (
+                SELECT min(running.place)
+                FROM running
+                WHERE running.amount > running.room
+            ),
+            line.place + 1
+        )
     GROUP BY line.place
+    UNION ALL
+    SELECT
+        given.place,
+        '{}',
+        '{}',
+        '{}'
+    FROM given
+    WHERE NOT EXISTS (SELECT FROM line WHERE line.place = given.place)
 ),
 
 reservation AS (
@@ -226,9 +161,9 @@ reservation AS (
         coalesce(%(tenant_id)s::text, runstore.current_tenant_id()),
         %(subject_id)s::text,
         given.amounts,
-        coalesce(hold.quota_ids, '{}'),
-        coalesce(hold.window_starts, '{}'),
-        coalesce(hold.held_amounts, '{}'),
+        hold.quota_ids,
+        hold.window_starts,
+        hold.held_amounts,
         given.run_id,
         given.invocation_id,
         given.tool_call_id,
@@ -237,58 +172,82 @@ reservation AS (
         given.metadata,
         clock_timestamp() + given.hold_for
     FROM given
-    INNER JOIN admitted ON given.place = admitted.place
-    LEFT JOIN hold ON given.place = hold.place
+    INNER JOIN hold ON given.place = hold.place
     RETURNING
         id,
         tenant_id,
-        subject_id,
-        amounts,
-        status,
-        run_id,
-        invocation_id,
-        tool_call_id,
-        provider,
-        model,
         metadata,
         created_at,
-        expires_at,
-        finished_at
-),
-
-change AS (
-    SELECT
-        line.quota_id,
-        sum(line.amount) AS amount
-    FROM line
-    INNER JOIN admitted ON line.place = admitted.place
-    GROUP BY line.quota_id
+        expires_at
 ),
 
 held AS (
     UPDATE runstore.usage_counters
     SET held = usage_counters.held + change.amount
-    FROM locked
-    INNER JOIN change ON locked.quota_id = change.quota_id
-    WHERE usage_counters.tenant_id = locked.tenant_id
-        AND usage_counters.subject_id = locked.subject_id
-        AND usage_counters.quota_id = locked.quota_id
-        AND usage_counters.window_start = locked.window_start
+    FROM (
+        SELECT
+            line.quota_id,
+            line.window_start,
+            sum(line.amount) AS amount
+        FROM line
+        INNER JOIN hold ON line.place = hold.place
+        GROUP BY
+            line.quota_id,
+            line.window_start
+    ) AS change
+    WHERE usage_counters.tenant_id = coalesce(%(tenant_id)s::text, runstore.current_tenant_id())
+        AND usage_counters.subject_id = %(subject_id)s
+        AND usage_counters.quota_id = change.quota_id
+        AND usage_counters.window_start = change.window_start
 )
 
 SELECT
     reservation.id,
     reservation.tenant_id,
-    reservation.subject_id,
-    reservation.amounts,
-    reservation.status,
-    reservation.run_id,
-    reservation.invocation_id,
-    reservation.tool_call_id,
-    reservation.provider,
-    reservation.model,
     reservation.metadata,
     reservation.created_at,
-    reservation.expires_at,
-    reservation.finished_at
+    reservation.expires_at
 FROM reservation;
+
+-- name: make_usage_counters :many
+-- Make the counters that are missing, since their windows are new, of a subject's quotas on these
+-- meters.
+WITH present AS (
+    SELECT
+        quotas.tenant_id,
+        quotas.subject_id,
+        quotas.id,
+        runstore.window_start(quotas.period, quotas.timezone, statement_timestamp()) AS window_start
+    FROM runstore.quotas
+    WHERE quotas.tenant_id = coalesce(%(tenant_id)s::text, runstore.current_tenant_id())
+        AND quotas.subject_id = %(subject_id)s
+        AND quotas.meter = ANY(%(meters)b::text[])
+)
+
+INSERT INTO runstore.usage_counters (tenant_id, subject_id, quota_id, window_start)
+SELECT
+    quotas.tenant_id,
+    quotas.subject_id,
+    quotas.id,
+    present.window_start
+FROM present
+INNER JOIN runstore.quotas
+    ON
+        present.tenant_id = quotas.tenant_id
+        AND present.subject_id = quotas.subject_id
+        AND present.id = quotas.id
+WHERE NOT EXISTS (
+        SELECT
+        FROM runstore.usage_counters
+        WHERE usage_counters.tenant_id = present.tenant_id
+            AND usage_counters.subject_id = present.subject_id
+            AND usage_counters.quota_id = present.id
+            AND usage_counters.window_start = present.window_start
+    )
+ORDER BY
+    quotas.tenant_id,
+    quotas.subject_id,
+    quotas.id
+FOR KEY SHARE OF quotas
+ON CONFLICT (tenant_id, subject_id, quota_id, window_start) DO NOTHING
+RETURNING quota_id;

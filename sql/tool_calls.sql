@@ -43,8 +43,8 @@ RETURNING
     created_at;
 
 -- name: create_tool_calls :many
--- Insert any number of calls of one run, all or none.
--- No row: the run does not exist, or an id is taken.
+-- Insert any number of calls of one run, all or none; an id that is taken fails all of them.
+-- No row: the run does not exist.
 INSERT INTO runstore.tool_calls (
     run_id,
     id,
@@ -102,12 +102,6 @@ CROSS JOIN
             place
         )
 WHERE runs.id = %(run_id)s
-    AND NOT EXISTS (
-        SELECT
-        FROM runstore.tool_calls AS taken
-        WHERE taken.run_id = %(run_id)s
-            AND taken.id = ANY(%(id)b::uuid[])
-    )
 ORDER BY given.place
 RETURNING
     run_id,

@@ -8,10 +8,10 @@
 -- name: reserve_usage :one
 -- Hold amounts against every quota that the subject has on their meters, all or nothing.
 -- A counter that is missing, since its window is new, is made: with the hold where the quota is the
--- only one, and else empty, for the next attempt to lock all of them in their order. Where it is
--- plain that a hard quota would be passed nothing is locked.
+-- only one, and else empty, for the next attempt to lock all of them in their order. A counter on
+-- which the amount plainly does not fit is not locked.
 -- No row: a hard quota would be passed, a counter was missing, or the id is taken.
-WITH taken AS (
+WITH taken AS MATERIALIZED (
     SELECT usage_reservations.id
     FROM runstore.usage_reservations
     WHERE usage_reservations.id = %(id)s
@@ -26,10 +26,8 @@ asked AS MATERIALIZED (
         quotas.tenant_id,
         quotas.subject_id,
         quotas.id AS quota_id,
-        quotas.meter,
         runstore.window_start(quotas.period, quotas.timezone, statement_timestamp()) AS window_start,
-        quotas.limit_amount,
-        quotas.hard AS bound,
+        CASE WHEN quotas.hard THEN quotas.limit_amount END AS ceiling,
         (%(amounts)s::jsonb ->> quotas.meter)::bigint AS amount,
         count(*) OVER () = 1 AS alone
     FROM runstore.quotas
@@ -38,31 +36,13 @@ asked AS MATERIALIZED (
         AND (%(amounts)s::jsonb ->> quotas.meter) IS NOT NULL
 ),
 
-seen AS MATERIALIZED (
-    SELECT
-        asked.quota_id,
-        usage_counters.quota_id IS NOT NULL AS counted,
-        NOT asked.bound OR asked.amount
-        <= greatest(asked.limit_amount - coalesce(usage_counters.used + usage_counters.held, 0), 0) AS fits
-    FROM asked
-    LEFT JOIN runstore.usage_counters
-        ON
-            asked.tenant_id = usage_counters.tenant_id
-            AND asked.subject_id = usage_counters.subject_id
-            AND asked.quota_id = usage_counters.quota_id
-            AND asked.window_start = usage_counters.window_start
-),
-
 locked AS MATERIALIZED (
     SELECT
         usage_counters.tenant_id,
         usage_counters.subject_id,
         usage_counters.quota_id,
         usage_counters.window_start,
-        asked.meter,
-        asked.amount,
-        NOT asked.bound OR asked.amount
-        <= greatest(asked.limit_amount - usage_counters.used - usage_counters.held, 0) AS fits
+        asked.amount
     FROM asked
     INNER JOIN runstore.usage_counters
         ON
@@ -70,7 +50,8 @@ locked AS MATERIALIZED (
             AND asked.subject_id = usage_counters.subject_id
             AND asked.quota_id = usage_counters.quota_id
             AND asked.window_start = usage_counters.window_start
-    WHERE (SELECT bool_and(seen.counted AND seen.fits) FROM seen)
+    WHERE asked.ceiling IS NULL
+        OR asked.amount <= greatest(asked.ceiling - usage_counters.used - usage_counters.held, 0)
     ORDER BY
         usage_counters.tenant_id,
         usage_counters.subject_id,
@@ -88,54 +69,54 @@ made AS (
         asked.window_start,
         CASE WHEN asked.alone THEN asked.amount ELSE 0 END
     FROM asked
-    INNER JOIN seen ON asked.quota_id = seen.quota_id
     INNER JOIN runstore.quotas
         ON
             asked.tenant_id = quotas.tenant_id
             AND asked.subject_id = quotas.subject_id
             AND asked.quota_id = quotas.id
-    WHERE NOT seen.counted
-        AND (SELECT bool_and(every_one.fits) FROM seen AS every_one)
+    WHERE (asked.ceiling IS NULL OR asked.amount <= asked.ceiling)
         AND NOT EXISTS (SELECT FROM taken)
+        AND NOT EXISTS (
+            SELECT
+            FROM runstore.usage_counters
+            WHERE usage_counters.tenant_id = asked.tenant_id
+                AND usage_counters.subject_id = asked.subject_id
+                AND usage_counters.quota_id = asked.quota_id
+                AND usage_counters.window_start = asked.window_start
+        )
     ORDER BY
         quotas.tenant_id,
         quotas.subject_id,
-        quotas.id,
-        asked.window_start
+        quotas.id
     FOR KEY SHARE OF quotas
     ON CONFLICT (tenant_id, subject_id, quota_id, window_start) DO NOTHING
     RETURNING
         quota_id,
-        window_start
+        window_start,
+        held
 ),
 
-granted AS (
+hold AS (
     SELECT
-        locked.quota_id,
-        locked.window_start,
-        locked.meter,
-        locked.amount,
-        locked.fits
-    FROM locked
-    UNION ALL
-    SELECT
-        made.quota_id,
-        made.window_start,
-        asked.meter,
-        asked.amount,
-        asked.alone AS fits
-    FROM made
-    INNER JOIN asked ON made.quota_id = asked.quota_id
-),
-
-allowed AS MATERIALIZED (
-    SELECT
-        coalesce(array_agg(granted.quota_id ORDER BY granted.quota_id), '{}') AS quota_ids,
-        coalesce(array_agg(granted.window_start ORDER BY granted.quota_id), '{}') AS window_starts,
-        coalesce(array_agg(granted.amount ORDER BY granted.quota_id), '{}') AS held_amounts
-    FROM granted
-    HAVING coalesce(bool_and(granted.fits), true)
-        AND count(*) = (SELECT count(*) FROM asked)
+        coalesce(array_agg(counter.quota_id ORDER BY counter.quota_id), '{}') AS quota_ids,
+        coalesce(array_agg(counter.window_start ORDER BY counter.quota_id), '{}') AS window_starts,
+        coalesce(array_agg(counter.amount ORDER BY counter.quota_id), '{}') AS amounts
+    FROM (
+        SELECT
+            locked.quota_id,
+            locked.window_start,
+            locked.amount
+        FROM locked
+        UNION ALL
+        SELECT
+            made.quota_id,
+            made.window_start,
+            made.held AS amount
+        FROM made
+        INNER JOIN asked ON made.quota_id = asked.quota_id
+        WHERE asked.alone
+    ) AS counter
+    HAVING count(*) = (SELECT count(*) FROM asked)
         AND NOT EXISTS (SELECT FROM taken)
 ),
 
@@ -161,9 +142,9 @@ reservation AS (
         coalesce(%(tenant_id)s::text, runstore.current_tenant_id()),
         %(subject_id)s::text,
         %(amounts)s::jsonb,
-        allowed.quota_ids,
-        allowed.window_starts,
-        allowed.held_amounts,
+        hold.quota_ids,
+        hold.window_starts,
+        hold.amounts,
         %(run_id)s::uuid,
         %(invocation_id)s::uuid,
         %(tool_call_id)s::uuid,
@@ -171,22 +152,12 @@ reservation AS (
         %(model)s::text,
         %(metadata)s::jsonb,
         clock_timestamp() + %(hold_for)s::interval
-    FROM allowed
+    FROM hold
     RETURNING
-        id,
         tenant_id,
-        subject_id,
-        amounts,
-        status,
-        run_id,
-        invocation_id,
-        tool_call_id,
-        provider,
-        model,
         metadata,
         created_at,
-        expires_at,
-        finished_at
+        expires_at
 ),
 
 held AS (
@@ -201,20 +172,10 @@ held AS (
 )
 
 SELECT
-    reservation.id,
     reservation.tenant_id,
-    reservation.subject_id,
-    reservation.amounts,
-    reservation.status,
-    reservation.run_id,
-    reservation.invocation_id,
-    reservation.tool_call_id,
-    reservation.provider,
-    reservation.model,
     reservation.metadata,
     reservation.created_at,
-    reservation.expires_at,
-    reservation.finished_at
+    reservation.expires_at
 FROM reservation;
 
 -- name: get_reservation :one

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from runstore import InvocationOutcome, new_child_id, new_run_id
+from typing import Final
+from uuid import UUID
+
+from runstore import InvocationOutcome
 from runstore.testing import Samples
-from runstore.testing._samples import SAMPLE_ID
+
+# The same in every run: what is written from the samples is compared with what was written before.
+PARENT_RUN_ID: Final = UUID("01997000-0000-7001-8000-000000000000")
+PARENT_INVOCATION_ID: Final = UUID("01997000-0000-7000-8000-000000000001")
 
 
 def runstore_samples() -> Samples:
@@ -12,7 +18,7 @@ def runstore_samples() -> Samples:
     samples = Samples()
     samples.register(InvocationOutcome, InvocationOutcome(input_tokens=2, cache_read_tokens=1))
     # Nothing is its own parent.
-    samples.register_name("parent_run_id", new_run_id())
-    samples.register_name("parent_invocation_id", new_child_id(SAMPLE_ID))
+    samples.register_name("parent_run_id", PARENT_RUN_ID)
+    samples.register_name("parent_invocation_id", PARENT_INVOCATION_ID)
     samples.register_name("parent_snapshot_id", "another")
     return samples

@@ -41,6 +41,7 @@ from runstore import (
     NewRunFork,
     append_run_events,
     complete_feature_run,
+    hold_run,
     publish_report,
     set_tenant,
 )
@@ -53,6 +54,7 @@ from usage_factories import (
     record,
     reserve,
 )
+from whole_runs import export
 
 OWNER: Final = "acme"
 """The tenant whose rows they are."""
@@ -62,11 +64,15 @@ LONG_AGO: Final = datetime(2020, 1, 1, tzinfo=UTC)
 
 APART: Final = {
     "check_schema": "reads what yoyo has applied",
+    "erase_subject": "commits, and has a test of its own",
     "get_price": "prices are for every tenant",
     "iter_run_events": "has a test of its own",
+    "iter_run_export": "has a test of its own",
     "list_prices": "prices are for every tenant",
     "pipeline": "sends the calls of others",
     "price_usage": "prices are for every tenant",
+    "purge_run_events": "commits, and has a test of its own",
+    "purge_runs": "commits, and has a test of its own",
     "set_price": "prices are for every tenant",
     "set_tenant": "says whose rows they are",
     "transaction": "reads and writes nothing",
@@ -103,6 +109,10 @@ class Scene:
         self.reservation = reserve(call).id
         self.overdue = reserve(call).id
         record(call)
+        call(hold_run, self.run, OWNER)
+        self.exported = call(export, self.run)
+        # A fault will be made in the log of this one.
+        self.faulty = create_run(call, name=OWNER).id
 
 
 Arguments = tuple[tuple[Any, ...], dict[str, Any]]
@@ -117,7 +127,7 @@ def of(name: str) -> Callable[[Scene], Arguments]:
     return lambda scene: given(getattr(scene, name))
 
 
-NEVER: Final = timedelta(days=-1)
+AT_ONCE: Final = timedelta(0)
 TENANT: Final[dict[str, Any]] = {"tenant_id": OWNER}
 
 
@@ -156,6 +166,7 @@ CALLS: Final[dict[str, Callable[[Scene], Arguments]]] = {
     "fail_feature_run": of("run"),
     "fail_phase_result": of("phase"),
     "fail_run": lambda scene: given(scene.run, error="why"),
+    "find_runs_between": lambda _: given(UUID(int=0), UUID(int=2**128 - 1)),
     "finish_agent_step": of("step"),
     "finish_tool_call": of("tool_call"),
     "fork_run": lambda scene: given(scene.run, 1, NewRunFork()),
@@ -178,7 +189,9 @@ CALLS: Final[dict[str, Callable[[Scene], Arguments]]] = {
     "get_tool_call": of("tool_call"),
     "get_usage": lambda _: given(SUBJECT, **TENANT),
     "heartbeat_run": of("run"),
+    "hold_run": lambda scene: given(scene.run, "audit"),
     "import_run_events": lambda scene: given(scene.run, scene.events),
+    "list_abandoned_tool_calls": lambda _: given(silent_for=AT_ONCE),
     "list_agent_invocations": of("run"),
     "list_agent_steps": of("invocation"),
     "list_branch_reports": lambda scene: given(report_id=scene.report),
@@ -189,9 +202,10 @@ CALLS: Final[dict[str, Callable[[Scene], Arguments]]] = {
     "list_report_sections": of("report"),
     "list_report_versions": of("published"),
     "list_reports": lambda _: given(**TENANT),
+    "list_run_holds": lambda _: given(**TENANT),
     "list_runs": lambda _: given(**TENANT),
     "list_snapshots": of("run"),
-    "list_stalled_runs": lambda _: given(silent_for=NEVER, **TENANT),
+    "list_stalled_runs": lambda _: given(silent_for=AT_ONCE, **TENANT),
     "list_tool_calls": of("run"),
     "list_usage_logs": lambda _: given(SUBJECT, **TENANT),
     "merge_branch_report": of("branch"),
@@ -203,6 +217,7 @@ CALLS: Final[dict[str, Callable[[Scene], Arguments]]] = {
     "read_run_events": of("run"),
     "rebuild_usage_counters": lambda _: given(SUBJECT, **TENANT),
     "record_usage": lambda _: given(new_usage(**TENANT)),
+    "release_run_hold": lambda scene: given(scene.run, OWNER),
     "release_usage": of("reservation"),
     "remove_branch_section": lambda scene: given(scene.branch, "a"),
     "remove_quota": lambda _: given(SUBJECT, "tokens", "total", **TENANT),
@@ -210,6 +225,7 @@ CALLS: Final[dict[str, Callable[[Scene], Arguments]]] = {
     "renew_reservation": of("reservation"),
     "request_cancel": of("run"),
     "reserve_usage": lambda _: given(new_reservation(**TENANT)),
+    "restore_run": lambda scene: given(scene.exported),
     "revert_branch_section": lambda scene: given(scene.branch, "a"),
     "revise_report": of("published"),
     "set_quota": lambda _: given(new_quota(limit_amount=7, **TENANT)),
@@ -222,6 +238,7 @@ CALLS: Final[dict[str, Callable[[Scene], Arguments]]] = {
     "update_feature_run_phase": lambda scene: given(scene.run, "build"),
     "update_report": lambda scene: given(scene.report, title="new"),
     "update_sandbox_status": lambda scene: given(scene.sandbox, "stopped"),
+    "verify_run_events": lambda _: given(),
     "verify_usage": lambda _: given(),
 }
 

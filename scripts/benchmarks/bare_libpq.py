@@ -13,6 +13,8 @@ from typing import Any, Final, cast
 from psycopg import Connection
 from psycopg.pq import ExecStatus
 
+from runstore._arrays import Array, elements_of
+
 NUMBERS: Final = itertools.count()
 PLACEHOLDER: Final = re.compile(r"%\((\w+)\)[sb]")
 
@@ -42,6 +44,8 @@ def as_text(value: object) -> bytes | None:
         return value
     if isinstance(value, bool):
         return b"t" if value else b"f"
+    if isinstance(value, Array):
+        value = elements_of(value)
     if isinstance(value, list):
         elements = map(as_text, cast("list[object]", value))
         return b"{" + b",".join(map(_quoted, elements)) + b"}"

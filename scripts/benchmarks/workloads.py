@@ -83,10 +83,18 @@ WORKLOADS: Final = {
                 wall_bar=0.45,
             ),
             Contestant(
+                "runstore, models", "ours.ingest:ingest_event_models", "psycopg executemany"
+            ),
+            Contestant(
                 "runstore, import (COPY)",
                 "ours.ingest:import_events",
                 "psycopg executemany",
                 bar=0.15,
+            ),
+            Contestant(
+                "runstore, import of models",
+                "ours.ingest:import_event_models",
+                "psycopg executemany",
             ),
         ],
     ),
@@ -118,8 +126,11 @@ WORKLOADS: Final = {
             Contestant("psycopg again", "by_hand.lives:live", "psycopg"),
             Contestant("runstore, call by call", "ours.lives:live", "psycopg"),
             Contestant(
-                "runstore, a phase's tool calls at once",
-                "ours.lives:live_in_batches",
+                "runstore, a phase's tool calls at once", "ours.lives:live_in_batches", "psycopg"
+            ),
+            Contestant(
+                "runstore, a phase with its tool calls",
+                "ours.lives:live_in_phases",
                 "psycopg",
                 bar=0.65,
             ),

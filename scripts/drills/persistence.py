@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import psycopg
 from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
-from runstore import InvalidTransition, open_pool, open_pool_async, tail_run_events, transaction
+from runstore import is_retryable, open_pool, open_pool_async, tail_run_events, transaction
 from runstore.run_events import RunEvent
 
 PATIENCE_SECONDS = 60
@@ -47,38 +47,26 @@ class Source(Protocol):
 
 
 class Persistent:
-    """Makes calls, and makes them again with the same ids while the server is away."""
+    """Makes calls, and makes them again with the same ids while their errors are retryable."""
 
     def __init__(self, source: Source, tally: Tally) -> None:
         self.source = source
         self._tally = tally
 
-    def __call__(self, *calls: Call, becomes: str | None = None) -> Any:
-        """Make one call, or several in one transaction, and return the answer of the last one.
-
-        `becomes` is the status that the first of them leads to: where a repetition finds it,
-        the answer that was lost was a success, and None is returned.
-        """
+    def __call__(self, *calls: Call) -> Any:
+        """Make one call, or several in one transaction, and return the answer of the last one."""
         deadline = time.monotonic() + PATIENCE_SECONDS
-        repeated = False
-        answer = None
         while True:
             try:
                 answer = self.source.once(calls)
-            except psycopg.OperationalError as error:
+            except psycopg.Error as error:
                 self._tally.errors[error.sqlstate or type(error).__name__] += 1
-                if time.monotonic() > deadline:
+                if not is_retryable(error) or time.monotonic() > deadline:
                     raise
-            except InvalidTransition as error:
-                if not repeated or error.status != becomes:
-                    raise
-                break
             else:
-                break
-            repeated = True
+                self._tally.answered.append(time.monotonic())
+                return answer
             time.sleep(PAUSE_SECONDS)
-        self._tally.answered.append(time.monotonic())
-        return answer
 
 
 class BlockingSource:

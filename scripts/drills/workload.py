@@ -127,14 +127,10 @@ class Worker:
         self.persist(lambda conn: create_sandbox_record(conn, sandbox))
         for phase in PHASES:
             self._phase(new.id, phase, sandbox.id)
-        self.persist(
-            lambda conn: update_sandbox_status(conn, sandbox.id, "stopped"), becomes="stopped"
-        )
+        self.persist(lambda conn: update_sandbox_status(conn, sandbox.id, "stopped"))
         self.ledger.keep(new.id, sandbox.id, status="stopped")
         output = {"worker": self.name}
-        self.persist(
-            lambda conn: complete_feature_run(conn, new.id, output=output), becomes="completed"
-        )
+        self.persist(lambda conn: complete_feature_run(conn, new.id, output=output))
         self.ledger.keep(new.id, new.id, status="completed", phase=PHASES[-1], output=output)
 
     def _phase(self, run_id: UUID, phase: str, sandbox_id: str) -> None:
@@ -170,7 +166,6 @@ class Worker:
             lambda conn: complete_agent_invocation(conn, call.id, outcome),
             lambda conn: pass_phase_result(conn, attempt.id, {"phase": phase}),
             lambda conn: settle_usage(conn, hold.id, used),
-            becomes="completed",
         )
         self.ledger.keep(run_id, call.id, status="completed", input_tokens=used["tokens"])
         self.ledger.keep(run_id, attempt.id, status="passed", output={"phase": phase})
@@ -185,18 +180,14 @@ class Worker:
         self.ledger.keep(run_id, call.id, status="open", step_id=step.id)
         if number == 0:
             self._ask(run_id, call.id)
-        self.persist(
-            lambda conn: finish_tool_call(conn, call.id, result={"n": number}), becomes="completed"
-        )
+        self.persist(lambda conn: finish_tool_call(conn, call.id, result={"n": number}))
         self.ledger.keep(run_id, call.id, status="completed", result={"n": number})
 
     def _ask(self, run_id: UUID, tool_call_id: UUID) -> None:
         question = NewCtaEvent(run_id=run_id, kind="choice", tool_call_id=tool_call_id)
         self.persist(lambda conn: create_cta_event(conn, question))
         self.ledger.keep(run_id, question.id, status="pending")
-        self.persist(
-            lambda conn: complete_cta_event(conn, question.id, {"yes": True}), becomes="completed"
-        )
+        self.persist(lambda conn: complete_cta_event(conn, question.id, {"yes": True}))
         self.ledger.keep(run_id, question.id, status="completed", response_data={"yes": True})
 
     def run_chat(self) -> None:
@@ -204,7 +195,7 @@ class Worker:
         new = NewChatRun(name="drill", input={"worker": self.name})
         self.ledger.begin(new.id)
         self.persist(lambda conn: create_run(conn, new))
-        self.persist(lambda conn: start_run(conn, new.id), becomes="running")
+        self.persist(lambda conn: start_run(conn, new.id))
         self.ledger.keep(new.id, new.id, status="running")
         self.follow(new.id)
         for _ in range(self._choose.randint(5, 30)):
@@ -213,7 +204,6 @@ class Worker:
         last = [self._event("message", number)]
         self.persist(
             lambda conn: complete_run(conn, new.id, output="done", events=last),
-            becomes="completed",
         )
         self.ledger.events[new.id].append((self.name, number, None))
         self.ledger.keep(new.id, new.id, status="completed", output="done")
@@ -260,7 +250,7 @@ def at_work(dsn: str, ledger: Ledger, workers: int) -> Generator[None]:
         crowd = NewChatRun(name="crowd")
         ledger.begin(crowd.id)
         persists[0](lambda conn: create_run(conn, crowd))
-        persists[0](lambda conn: start_run(conn, crowd.id), becomes="running")
+        persists[0](lambda conn: start_run(conn, crowd.id))
         crew = [
             Worker(f"worker {n}", persists[n % len(persists)], ledger, crowd.id, followers)
             for n in range(workers)
@@ -276,7 +266,7 @@ def at_work(dsn: str, ledger: Ledger, workers: int) -> Generator[None]:
                 stop.set()
             for each in working:
                 each.result()
-        persists[0](lambda conn: complete_run(conn, crowd.id), becomes="completed")
+        persists[0](lambda conn: complete_run(conn, crowd.id))
         ledger.keep(crowd.id, crowd.id, status="completed")
         for _, tail in ledger.tails:
             tail.result()

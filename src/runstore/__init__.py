@@ -83,6 +83,7 @@ if TYPE_CHECKING:
     )
     from .feature_runs import (
         NewFeatureRun,
+        advance_feature_run,
         complete_feature_run,
         create_feature_run,
         fail_feature_run,
@@ -413,6 +414,7 @@ __all__ = [
     "TransactionAborted",
     "UsageLog",
     "UsageSummary",
+    "advance_feature_run",
     "append_run_events",
     "archive_report",
     "cancel_cta_event",

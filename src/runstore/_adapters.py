@@ -21,6 +21,7 @@ from psycopg.types.json import set_json_loads
 from psycopg.types.numeric import DecimalDumper
 from psycopg.types.uuid import UUIDDumper
 
+from ._arrays import Array, ArrayDumper
 from ._json import Json, JsonBinaryDumper, JsonDumper
 from .errors import RunstoreError
 
@@ -68,6 +69,7 @@ class _Adapters:
 
     def __init__(self) -> None:
         self.adapters = AdaptersMap(psycopg.adapters)
+        self.adapters.register_dumper(Array, ArrayDumper)
         self.adapters.register_dumper(Json, JsonBinaryDumper)
         self.adapters.register_dumper(Json, JsonDumper)
         self.adapters.register_dumper(int, _Integer)

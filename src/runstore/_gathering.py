@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 from ._models import RunId
 from ._parameters import checked
 from .errors import InvalidPayload
-from .run_events import MAX_EVENTS, NewRunEvent, event_columns
+from .run_events import MAX_EVENTS, NewRunEvent, documents_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,11 +73,12 @@ class Gathering:
     def add(self, event: NewRunEvent) -> bool:
         """Take an event, and say whether that changes how long to wait."""
         self.check()
-        columns = event_columns([event])
+        types: list[str] = []
+        (payload,) = documents_of([event], types)
         if not self._waiting:
             self._due_at = time.monotonic() + self._max_delay
         self._waiting.append(event)
-        self._bytes += len(event.type) + len(columns["payloads"][0])
+        self._bytes += len(types[0]) + len(payload)
         self._given += 1
         return len(self._waiting) == 1 or self._is_full()
 

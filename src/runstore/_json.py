@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import Final, cast
 
@@ -18,6 +18,8 @@ from .payloads import current_rules
 
 # How many arrays and objects may stand in each other. orjson writes no more.
 MAX_DEPTH: Final = 254
+
+_BACKSLASH: Final = ord("\\")
 
 # A message of PostgreSQL's protocol has less than 1 GiB, and who reads it needs several times that.
 MAX_TOGETHER: Final = 256 << 20
@@ -58,7 +60,12 @@ class JsonBinaryDumper(psycopg.adapt.Dumper):
 
 
 def encode(value: object, path: str) -> Json:
-    """Encode a value as JSON, by the rules that `payload_rules` has set.
+    """Encode a value as JSON; it raises what `document` raises."""
+    return Json(document(value, path))
+
+
+def document(value: object, path: str) -> bytes:
+    """Return a value as the bytes of a JSON document, by the rules that `payload_rules` has set.
 
     Raises `InvalidPayload`, with the path of the part at fault, for what jsonb or a reader
     of it cannot hold: NUL characters, lone surrogates, NaN, infinities, integers beyond 64
@@ -76,18 +83,38 @@ def encode(value: object, path: str) -> Json:
             raise InvalidPayload(path, "holds something that only looks like JSON")
     if len(encoded) > rules.max_bytes:
         raise InvalidPayload(path, f"is larger than {rules.max_bytes} bytes of JSON")
-    return Json(encoded)
+    return encoded
 
 
 def nullable(value: object, path: str) -> Json | None:
     """Encode a value as JSON; None is SQL's NULL."""
-    return None if value is None else encode(value, path)
+    if value is None:
+        return None
+    return _EMPTY if _is_empty_object(value) else encode(value, path)
+
+
+def _is_empty_object(value: object) -> bool:
+    # What most metadata is.
+    return type(value) is dict and not value
+
+
+_EMPTY: Final = Json(b"{}")
 
 
 def refuse_too_much(documents: Iterable[Json | None], path: str) -> None:
     """Raise `InvalidPayload` for documents that are too much for one statement."""
-    if sum(len(document) for document in documents if document) > MAX_TOGETHER:
-        raise InvalidPayload(path, f"are larger than {MAX_TOGETHER} bytes of JSON together")
+    for _ in together(filter(None, documents), path):
+        pass
+
+
+def together(documents: Iterable[bytes], path: str) -> Generator[bytes]:
+    """Yield documents; raise `InvalidPayload` when they get too much for one statement."""
+    size = 0
+    for document in documents:
+        size += len(document)
+        if size > MAX_TOGETHER:
+            raise InvalidPayload(path, f"are larger than {MAX_TOGETHER} bytes of JSON together")
+        yield document
 
 
 _STRICT: Final = orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME
@@ -100,7 +127,7 @@ def _dump(value: object) -> bytes | None:
     except TypeError:
         return None
     # One byte is looked for much faster than several.
-    if b"\\" in encoded and b"\\u0000" in encoded and _NUL.search(encoded):
+    if _BACKSLASH in encoded and b"\\u0000" in encoded and _NUL.search(encoded):
         return None
     if b"null" in encoded and _hides_a_number(value):
         return None

@@ -44,8 +44,8 @@ _NAMES: Final = {
         AsyncioEventWriter BlockingEventWriter EventWriter
     """,
     "feature_runs": """
-        NewFeatureRun complete_feature_run create_feature_run fail_feature_run
-        update_feature_run_phase
+        NewFeatureRun advance_feature_run complete_feature_run create_feature_run
+        fail_feature_run update_feature_run_phase
     """,
     "ids": """
         new_child_id new_run_id run_of

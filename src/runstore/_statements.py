@@ -10,6 +10,7 @@ from uuid import UUID
 import orjson
 from pydantic import BaseModel
 
+from ._arrays import arrays_of
 from ._json import Json, equal, refuse_too_much
 from ._models import Created, Input, Row
 from ._query import Rows, Statement, Steps
@@ -67,11 +68,12 @@ def one(
     parameters: Mapping[str, Any],
     *,
     absent: Callable[[], Steps[RowT]],
+    refused: Callable[[RunstoreError], Steps[RowT]] | None = None,
     prepare: bool | None = True,
 ) -> Statement[RowT]:
     """Answer exactly one row; `absent` says what none means."""
     make = maker(model)
-    return Statement(sql, parameters, lambda rows: make(rows[0]), absent, prepare=prepare)
+    return Statement(sql, parameters, lambda rows: make(rows[0]), absent, refused, prepare)
 
 
 def many(
@@ -150,7 +152,8 @@ def create_many(
 ) -> Statement[list[Created]]:
     """Insert the rows that inputs of one run describe, all or none, and answer their keys in order.
 
-    No row means what it means to `create`.
+    No row means that the run does not exist. An id that is taken is an error of the statement,
+    and then means what it means to `create`.
     """
     run_id, columns = columns_of(data, expected)
     make = maker(Created)
@@ -160,30 +163,44 @@ def create_many(
         return [by_id[id] for id in columns["id"]]
 
     def absent() -> Steps[list[Created]]:
-        found = {row.__dict__["id"]: row for row in (yield from stored(run_id, columns["id"]))}
-        if not found:
+        rows = yield from same_many(data, stored(run_id, columns["id"]))
+        if not rows:
             raise NotFound("run", run_id)
-        for index, item in enumerate(data):
-            row = found.get(columns["id"][index])
-            if row is None:
-                raise Conflict(
-                    f"[{index}]: this {item.entity} is missing; others of its batch exist"
-                )
-            refuse_differences(item, row, f"[{index}]: ")
         return [
-            Created(**{name: row.__dict__[name] for name in Created.model_fields})
-            for row in map(found.__getitem__, columns["id"])
+            Created(**{name: row.__dict__[name] for name in Created.model_fields}) for row in rows
         ]
 
     def refused(error: RunstoreError) -> Steps[list[Created]]:
-        if not isinstance(error, Conflict) or not str(error.constraint).endswith("_pkey"):
-            raise error
-        # The same batch was on its way already, and has arrived while this one waited for it.
+        refuse_other_than_taken(error)
+        # The same batch has arrived before, or while this one waited for it.
         return (yield from absent())
 
-    # The rows that an array of ids finds are planned for the array at hand: a plan made
-    # once, while the table was empty, would read the whole table for ever.
-    return Statement(sql, {**columns, "run_id": run_id}, read, absent, refused, prepare=False)
+    parameters = {**arrays_of(sql.text, columns), "run_id": run_id}
+    return Statement(sql, parameters, read, absent, refused)
+
+
+def refuse_other_than_taken(error: RunstoreError) -> None:
+    """Raise an error again unless it says that an id is taken."""
+    if not isinstance(error, Conflict) or not str(error.constraint).endswith("_pkey"):
+        raise error
+
+
+def same_many(data: Sequence[Input], stored: Statement[list[RowT]]) -> Steps[list[RowT]]:
+    """Answer the stored rows of inputs, in their order, when all say the same; none: there is none.
+
+    Raises `Conflict` when one says another thing, or when some of them are missing.
+    """
+    found = {row.__dict__["id"]: row for row in (yield from stored)}
+    if not found:
+        return []
+    rows: list[RowT] = []
+    for index, item in enumerate(data):
+        row = found.get(item.__dict__["id"])
+        if row is None:
+            raise Conflict(f"[{index}]: this {item.entity} is missing; others of its batch exist")
+        refuse_differences(item, row, f"[{index}]: ")
+        rows.append(row)
+    return rows
 
 
 def columns_of(data: Sequence[InputT], expected: type[InputT]) -> tuple[UUID, dict[str, list[Any]]]:

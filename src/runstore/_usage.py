@@ -8,7 +8,7 @@ from uuid import UUID
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo
 
 from ._models import Input, JsonObject, Key, ParentsRunId
-from .ids import new_child_id, new_run_id, run_of
+from .ids import new_child_id, new_lone_id, run_of
 
 MAX_AMOUNT: Final = 10**15
 """The most that one entry may say of a meter: of money, a million dollars."""
@@ -69,7 +69,8 @@ def _or_run_of_children(run_id: Any, info: ValidationInfo) -> Any:
 
 
 def _new_id(data: dict[str, Any]) -> UUID:
-    return new_child_id(data["run_id"] or new_run_id())
+    run_id = data["run_id"]
+    return new_lone_id() if run_id is None else new_child_id(run_id)
 
 
 class UsageContext(Input):

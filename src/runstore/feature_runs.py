@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Final
 from uuid import UUID
 
 from pydantic import JsonValue
 
 from . import _sql
+from ._arrays import arrays_of
 from ._json import nullable
 from ._models import Key, RunId, RunStatus
 from ._query import Statement, Steps, query
-from ._statements import one, parameters_of, transition
-from .errors import NotFound
+from ._statements import (
+    columns_of,
+    one,
+    parameters_of,
+    refuse_other_than_taken,
+    same_many,
+    transition,
+)
+from .errors import InvalidPayload, InvalidTransition, NotFound, RunstoreError
 from .runs import NewRun, Run, RunState, existing_run, get_run, get_run_state, repeated_end
+from .tool_calls import NewToolCall, find_tool_calls
 
 _SQL: Final = _sql.load("feature_runs")
 _FEATURE_RUN: Final = "feature run"
@@ -65,6 +74,37 @@ def update_feature_run_phase(run_id: RunId, phase: Key) -> Statement[RunState]:
         {"phase": phase},
         lambda run: get_run_state.bind(run.id, ["run.phase_changed", "run.started"]),
     )
+
+
+@query
+def advance_feature_run(
+    run_id: RunId, phase: Key, tool_calls: Sequence[NewToolCall]
+) -> Statement[RunState]:
+    """Move a running feature run to another phase, with the tool calls of the one that it leaves.
+
+    What `create_tool_calls` and `update_feature_run_phase` do, in one statement and all or none.
+    Idempotent by the ids of the calls: to repeat it changes nothing, also when the run has ended
+    since, and answers the run as it is by now. Locks the run's head. Raises `NotFound`,
+    `InvalidTransition`, or `Conflict` when an id holds another content or only some of the calls
+    exist.
+    """
+    of_run, columns = columns_of(tool_calls, NewToolCall)
+    if of_run != run_id:
+        raise InvalidPayload("tool_calls", "belong to another run")
+
+    def repeated() -> Steps[RunState]:
+        if not (yield from same_many(tool_calls, find_tool_calls.bind(run_id, columns["id"]))):
+            run = yield from _get_feature_run(run_id)
+            raise InvalidTransition(_FEATURE_RUN, run_id, run.status)
+        return (yield from get_run_state.bind(run_id, ["run.phase_changed"]))
+
+    def refused(error: RunstoreError) -> Steps[RunState]:
+        refuse_other_than_taken(error)
+        return (yield from repeated())
+
+    sql = _SQL["advance_feature_run"]
+    parameters = {**arrays_of(sql.text, columns), "run_id": run_id, "phase": phase}
+    return one(RunState, sql, parameters, absent=repeated, refused=refused)
 
 
 @query

@@ -9,17 +9,44 @@ functions `runstore.new_run_id()`, `new_child_id(run_id)` and `run_of(id)` do th
 from __future__ import annotations
 
 import os
-import secrets
 import threading
 import time
+from collections import deque
 from typing import Final
 from uuid import UUID, SafeUUID
 
 from .errors import InvalidPayload
 
 _CHILD_BITS: Final = 48
-_RUN_MASK: Final = (1 << 128) - (1 << _CHILD_BITS)
+_CHILD_MASK: Final = (1 << _CHILD_BITS) - 1
+_RUN_MASK: Final = (1 << 128) - 1 - _CHILD_MASK
+_DRAWN: Final = 32  # how many ids' random bits are got at once
 _TICKS: Final = 1 << 26  # the random bits of a run id, which count up within a millisecond
+
+
+class _Chance:
+    """Random bits, of which the kernel is asked for many at a time."""
+
+    def __init__(self) -> None:
+        # Taking one of them is a single step, whatever the number of threads.
+        self._ready: deque[int] = deque()
+
+    def next(self) -> int:
+        """Return bits that nobody else gets."""
+        try:
+            return self._ready.pop()
+        except IndexError:
+            drawn = int.from_bytes(os.urandom(_DRAWN * _CHILD_BITS // 8), "big")
+            bits = [drawn >> place * _CHILD_BITS & _CHILD_MASK for place in range(_DRAWN)]
+            self._ready.extend(bits[1:])
+            return bits[0]
+
+    def after_fork(self) -> None:
+        """Leave what is ready to the parent."""
+        self._ready = deque()
+
+
+_chance: Final = _Chance()
 
 
 class _Clock:
@@ -35,7 +62,7 @@ class _Clock:
         with self._lock:
             # A new millisecond starts at a random tick. Within one, and while the clock of
             # the machine stands or goes back, ticks count up and overflow into the next.
-            self._last = max(self._last + 1, now * _TICKS + secrets.randbelow(_TICKS))
+            self._last = max(self._last + 1, now * _TICKS + _chance.next() % _TICKS)
             return self._last
 
     def after_fork(self) -> None:
@@ -44,11 +71,13 @@ class _Clock:
         Within the millisecond of the fork both would count up from the same one.
         """
         self._lock = threading.Lock()
-        self._last += secrets.randbelow(_TICKS)
+        self._last += _chance.next() % _TICKS
 
 
 _clock: Final = _Clock()
 if hasattr(os, "register_at_fork"):
+    # The first one that is registered comes first, and the second one asks it.
+    os.register_at_fork(after_in_child=_chance.after_fork)
     os.register_at_fork(after_in_child=_clock.after_fork)
 
 
@@ -60,13 +89,7 @@ def new_run_id() -> UUID:
     the second one as a `Conflict`.
     """
     milliseconds, tick = divmod(_clock.next(), _TICKS)
-    return _uuid(
-        milliseconds << 80
-        | 0x7 << 76
-        | tick >> 14 << 64
-        | 0b10 << 62
-        | (tick & 0x3FFF) << _CHILD_BITS
-    )
+    return _version_7(milliseconds, tick >> 14, (tick & 0x3FFF) << _CHILD_BITS)
 
 
 def new_child_id(run_id: UUID) -> UUID:
@@ -74,8 +97,7 @@ def new_child_id(run_id: UUID) -> UUID:
 
     Any id of the run may be given: `new_child_id(step_id)` is a sibling of the step.
     """
-    run = _number(run_id) & _RUN_MASK
-    return _uuid(run | int.from_bytes(os.urandom(_CHILD_BITS // 8), "big"))
+    return _uuid(_number(run_id) & _RUN_MASK | _chance.next())
 
 
 def run_of(id: UUID) -> UUID:
@@ -83,14 +105,25 @@ def run_of(id: UUID) -> UUID:
     return _uuid(_number(id) & _RUN_MASK)
 
 
+def new_lone_id() -> UUID:
+    """Return a new id for something that belongs to no run: 74 of its bits are random."""
+    chance = _chance.next() << _CHILD_BITS | _chance.next()
+    return _version_7(time.time_ns() // 1_000_000, chance >> 84, chance & (1 << 62) - 1)
+
+
+def _version_7(milliseconds: int, before_variant: int, after_variant: int) -> UUID:
+    return _uuid(milliseconds << 80 | 0x7 << 76 | before_variant << 64 | 0b10 << 62 | after_variant)
+
+
 def _uuid(number: int) -> UUID:
-    # What UUID(int=number) does, without its tests of what else it could have been given.
-    made = object.__new__(UUID)
-    _set(made, "int", number)
-    _set(made, "is_safe", SafeUUID.unknown)
-    return made
+    # UUID's own way leads past the five other forms that it may be made from.
+    id = _new(UUID)
+    _set(id, "int", number)
+    _set(id, "is_safe", SafeUUID.unknown)
+    return id
 
 
+_new: Final = object.__new__
 _set: Final = object.__setattr__
 
 

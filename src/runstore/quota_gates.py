@@ -13,20 +13,26 @@ import threading
 from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final, overload
+from uuid import UUID
 
 from psycopg import AsyncConnection, Connection
 from psycopg.pq import TransactionStatus
+from pydantic import JsonValue
 
 from . import _sql
+from ._arrays import arrays_of
+from ._models import Row
 from ._parameters import checked
-from ._query import Rows, Statement, Steps, drive, drive_async, query
-from ._statements import maker, parameters_of
+from ._query import Rows, Statement, Steps, drive, drive_async, query, reads
+from ._statements import parameters_of
 from .errors import InvalidPayload, RunstoreError
 from .usage_reservations import (
     NewReservation,
     Reservation,
     decide,
+    granted,
     pass_over_taken,
     reserve_usage,
 )
@@ -37,7 +43,18 @@ MAX_BATCH: Final = 1000
 _Subject = tuple[str | None, str]
 
 
+class GrantOf(Row):
+    """What the database adds to one of several reservations, by its id."""
+
+    id: UUID
+    tenant_id: str
+    metadata: dict[str, JsonValue]
+    created_at: datetime
+    expires_at: datetime
+
+
 @query
+@reads(GrantOf)
 def reserve_usages(data: Sequence[NewReservation]) -> Statement[list[Reservation]]:
     """Hold what fits of several reservations of one subject, and return what is held, in no order.
 
@@ -46,16 +63,26 @@ def reserve_usages(data: Sequence[NewReservation]) -> Statement[list[Reservation
     the first of a new window: `reserve_usage` decides each of them.
     """
     columns = _columns_of(data)
-    make = maker(Reservation)
+    given = {item.id: item for item in data}
 
     def read(rows: Rows) -> list[Reservation]:
-        return [make(row) for row in rows]
+        return [granted(given[row[0]], row[1:]) for row in rows]
 
     def refused(error: RunstoreError) -> Steps[list[Reservation]]:
         yield from pass_over_taken(error)
         return []
 
     return Statement(_SQL["reserve_usages"], columns, read, refused=refused)
+
+
+@query
+@reads(UUID)
+def make_usage_counters(
+    tenant_id: str | None, subject_id: str, meters: list[str]
+) -> Statement[list[UUID]]:
+    """Make the counters of a subject's present windows that are missing; return their quotas."""
+    parameters = {"tenant_id": tenant_id, "subject_id": subject_id, "meters": meters}
+    return Statement(_SQL["make_usage_counters"], parameters, lambda rows: [row[0] for row in rows])
 
 
 def _columns_of(data: Sequence[NewReservation]) -> dict[str, Any]:
@@ -69,7 +96,7 @@ def _columns_of(data: Sequence[NewReservation]) -> dict[str, Any]:
     if len({row["id"] for row in rows}) != len(rows):
         raise InvalidPayload("data", "holds an id twice")
     columns = {name: [row[name] for row in rows] for name in rows[0]}
-    return columns | subject
+    return {**arrays_of(_SQL["reserve_usages"].text, columns), **subject}
 
 
 @dataclass(eq=False, slots=True)
@@ -145,10 +172,8 @@ class QuotaGate:
     async def _reserve_async(self, conn: AsyncConnection[Any], data: NewReservation) -> Reservation:
         if not _commits_at_once(conn):
             return await reserve_usage(conn, data)
-        loop = asyncio.get_running_loop()
         turn = asyncio.Event()
-        # Whoever wakes it may be in another thread.
-        caller = _Caller(data, lambda: loop.call_soon_threadsafe(turn.set))
+        caller = _Caller(data, _waker(asyncio.get_running_loop(), turn))
         if not self._lead(caller):
             try:
                 await turn.wait()
@@ -215,6 +240,24 @@ class QuotaGate:
             self._hand_over([caller])
 
 
+def _waker(loop: asyncio.AbstractEventLoop, turn: asyncio.Event) -> Callable[[], object]:
+    def wake() -> None:
+        # From its own loop that is a matter of course, from another thread a system call.
+        if _running_loop() is loop:
+            turn.set()
+        else:
+            loop.call_soon_threadsafe(turn.set)
+
+    return wake
+
+
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
+
+
 def _commits_at_once(conn: Connection[Any] | AsyncConnection[Any]) -> bool:
     return conn.autocommit and conn.info.transaction_status is TransactionStatus.IDLE
 
@@ -225,11 +268,12 @@ def _subject_of(caller: _Caller) -> _Subject:
 
 def _send(batch: list[_Caller]) -> Steps[list[Reservation]]:
     data = [caller.data for caller in batch]
-    held = yield from reserve_usages.bind(data)
-    if not held and len(data) > 1:
-        # In a new window the first statement has made the counters.
-        held = yield from reserve_usages.bind(data)
-    return held
+    answer = yield from reserve_usages.bind(data)
+    if answer or len(data) == 1:
+        return answer
+    meters = sorted({meter for item in data for meter in item.amounts})
+    made = yield from make_usage_counters.bind(data[0].tenant_id, data[0].subject_id, meters)
+    return (yield from reserve_usages.bind(data)) if made else []
 
 
 def _answer(batch: list[_Caller], held: list[Reservation]) -> None:

@@ -14,7 +14,7 @@ from ._pages import page
 from ._query import Statement, Steps, operation, query
 from ._statements import get, maker, parameters_of
 from .errors import Conflict, InvalidPayload
-from .ids import new_child_id, new_run_id
+from .ids import new_lone_id
 
 _SQL: Final = _sql.load("quotas")
 _QUOTA: Final = "quota"
@@ -47,7 +47,7 @@ class NewQuota(Input):
 
     entity: ClassVar[str] = _QUOTA
 
-    id: UUID = Field(default_factory=lambda: new_child_id(new_run_id()))
+    id: UUID = Field(default_factory=new_lone_id)
     """Made here, before the first attempt: repeating a write with it is safe."""
     tenant_id: Key | None = None
     """Whose quota it is; None: the transaction's tenant."""

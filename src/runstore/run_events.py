@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Generator, Iterable, Sequence
 from datetime import datetime
-from typing import Any, ClassVar, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final, cast
 from uuid import UUID
 
 from pydantic import Field, JsonValue
 
 from . import _sql
-from ._json import Json as EncodedJson
-from ._json import refuse_too_much
+from ._arrays import Array, array
+from ._json import document, together
 from ._models import Amount, Input, Json, Key, Page, Row, RunId, RunStatus
 from ._pages import only, page
 from ._query import Rows, Statement, Steps, query, reads
@@ -30,7 +30,7 @@ _SQL: Final = _sql.load("run_events")
 MAX_EVENTS: Final = 10_000
 MAX_PAGE_SIZE: Final = 10_000
 
-_NULL: Final = EncodedJson(b"null")
+_NULL: Final = b"null"
 _APPEND_KEY: Final = "run_events_run_id_append_id_key"
 
 
@@ -115,44 +115,117 @@ class NewRunEvent(Input):
     payload: Json = Field(default_factory=dict)
     """Any JSON value; None is JSON's null."""
 
+    if not TYPE_CHECKING:
 
-def event_columns(events: Sequence[NewRunEvent], first: int = 0) -> dict[str, list[Any]]:
-    """Return the parameters of events, one list for each column.
+        def __init__(self, /, **data: Any) -> None:
+            # Of nearly every event pydantic has nothing to say: it is made without asking.
+            if (
+                self.__class__ is NewRunEvent
+                and len(data) == _FIELDS
+                and "payload" in data
+                and _is_key(data.get("type"))
+            ):
+                _set(self, "__dict__", {"type": data["type"], "payload": data["payload"]})
+                _set(self, "__pydantic_fields_set__", _GIVEN)
+                _set(self, "__pydantic_extra__", None)
+                _set(self, "__pydantic_private__", None)
+                _set(self, "_encoded", self._encode())
+            else:
+                super().__init__(**data)
 
-    Raises `InvalidPayload`, with the index of the event at fault; `first` is that of the first.
+
+EventLike = NewRunEvent | tuple[str, JsonValue]
+"""An event to append; a pair of its type and its payload takes less time to make."""
+
+_FIELDS: Final = 2
+_LONGEST: Final = 255
+_GIVEN: Final = {"type", "payload"}
+_set: Final = object.__setattr__
+
+
+def _is_key(value: object) -> bool:
+    """Say of a plain text that it is a `Key`; whether others are pydantic has to find out."""
+    return (
+        type(value) is str and 0 < len(value) <= _LONGEST and value.isascii() and "\0" not in value
+    )
+
+
+def documents_of(events: Iterable[EventLike], types: list[str], first: int = 0) -> Generator[bytes]:
+    """Yield the payload of each event as a JSON document, and add its type to `types`.
+
+    Whoever copies each document as it comes needs memory for one of them. Raises
+    `InvalidPayload`, with the index of the event at fault; `first` is that of the first.
+    """
+    # Few types stand for many events.
+    known: dict[str, str] = {}
+    before = len(types)
+    try:
+        for event in events:
+            # Not every caller has had its types checked.
+            if type(event) is tuple and _is_pair(event):
+                name, payload = event
+                encoded = document(payload, "payload")
+            else:
+                made = event_of(event)
+                name, encoded = made.type, made.encoded["payload"] or _NULL
+            if name not in known:
+                known[name] = _own_type(name)
+            types.append(known[name])
+            yield encoded
+    except InvalidPayload as error:
+        path = f"events[{first + len(types) - before}].{error.path}".rstrip(".")
+        raise InvalidPayload(path, error.reason) from None
+
+
+def _is_pair(event: tuple[object, ...]) -> bool:
+    return len(event) == _FIELDS and type(event[0]) is str
+
+
+def event_of(event: object) -> NewRunEvent:
+    """Return an event, or make it of its pair. Raises `InvalidPayload`."""
+    kind = type(event).__name__
+    if isinstance(event, NewRunEvent):
+        return event
+    if isinstance(event, tuple) and len(pair := cast("tuple[object, ...]", event)) == _FIELDS:
+        return NewRunEvent.model_validate({"type": pair[0], "payload": pair[1]})
+    raise InvalidPayload("", f"must be a NewRunEvent, not a {kind}, or a pair of type and payload")
+
+
+def _own_type(name: str) -> str:
+    if not _is_key(name):
+        name = NewRunEvent(type=name).type
+    if name.startswith("run."):
+        raise InvalidPayload("type", "starts with run., which is the library's")
+    return name
+
+
+def event_columns(events: Sequence[EventLike]) -> dict[str, Array]:
+    """Return the parameters of events, one array for each column.
+
+    Raises `InvalidPayload`, with the index of the event at fault.
     """
     if len(events) > MAX_EVENTS:
         raise InvalidPayload("events", f"are more than {MAX_EVENTS}")
-    payloads: list[EncodedJson] = []
-    for index, event in enumerate(events, first):
-        if not isinstance(event, NewRunEvent):  # pyright: ignore[reportUnnecessaryIsInstance]
-            reason = f"must be a NewRunEvent, not a {type(event).__name__}"
-            raise InvalidPayload(f"events[{index}]", reason)
-        if event.type.startswith("run."):
-            raise InvalidPayload(
-                f"events[{index}].type", "starts with run., which is the library's"
-            )
-        try:
-            payloads.append(event.encoded["payload"] or _NULL)
-        except InvalidPayload as error:
-            raise InvalidPayload(f"events[{index}].{error.path}", error.reason) from None
-    refuse_too_much(payloads, "events")
-    return {"types": [event.type for event in events], "payloads": payloads}
+    types: list[str] = []
+    payloads = array("jsonb", together(documents_of(events, types), "events"))
+    return {"types": array("text", types), "payloads": payloads}
 
 
 @query
 @reads(UUID, int)
 def append_run_events(
     run_id: RunId,
-    events: Sequence[NewRunEvent],
+    events: Sequence[EventLike],
     *,
     expected_seq: Amount | None = None,
     append_id: UUID | None = None,
 ) -> Statement[int]:
     """Append 1 to 10,000 events to a run that has not ended, and return the last one's number.
 
-    One statement and one round trip. The numbers come from the run's head, under its row lock:
-    they start at 1, have no gap and no double, and become visible in order.
+    One statement and one round trip. An event is a `NewRunEvent`, or a pair of its type and its
+    payload, which takes less time and is validated the same. The numbers come from the run's
+    head, under its row lock: they start at 1, have no gap and no double, and become visible in
+    order.
 
     With `expected_seq` it is a compare-and-set: `StaleWrite` says that the run's last event is
     another one. With an `append_id` of the caller's it may be repeated when its answer was
@@ -160,9 +233,9 @@ def append_run_events(
     has ended since. Raises `NotFound`, `InvalidTransition` when the run has ended, `Conflict`
     when the `append_id` stands for other events.
     """
-    columns = event_columns(events)
-    if not columns["types"]:
+    if not events:
         raise InvalidPayload("events", "are none")
+    columns = event_columns(events)
     parameters = {
         **columns,
         "run_id": run_id,
@@ -186,7 +259,7 @@ def append_run_events(
 
 def _unappended(
     run_id: UUID,
-    events: Sequence[NewRunEvent],
+    events: Sequence[EventLike],
     expected_seq: int | None,
     append_id: UUID | None,
 ) -> Steps[int]:
@@ -194,8 +267,9 @@ def _unappended(
     if append_id is not None:
         found = yield from find_appended_events.bind(run_id, append_id, len(events))
         if found:
-            if any(event.differences(row) for event, row in zip(events, found, strict=False)) or (
-                len(found) != len(events)
+            given = map(event_of, events)
+            if len(found) != len(events) or any(
+                event.differences(row) for event, row in zip(given, found, strict=True)
             ):
                 raise Conflict(f"append {append_id} exists with other events")
             return found[-1].seq

@@ -18,7 +18,7 @@ from ._parameters import checked
 from ._query import Statement, Steps, drive, drive_async, query
 from ._statements import get, one
 from .errors import Conflict, InvalidPayload, InvalidTransition, StaleWrite, translate
-from .run_events import NewRunEvent, append_run_events, event_columns, get_run_head
+from .run_events import EventLike, append_run_events, documents_of, get_run_head
 
 _SQL: Final = _sql.load("run_imports")
 
@@ -30,9 +30,9 @@ COPY: Final = "COPY runstore.run_events (run_id, seq, type, payload) FROM STDIN 
 _HEADER: Final = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 _TRAILER: Final = b"\xff\xff"
 _FIELDS: Final = 4
-_KEY: Final = Struct("!hi16siqi")
+_KEY: Final = Struct("!hi16siqi").pack
 """The number of fields, a run id, an event's number, and the length of its type."""
-_DOCUMENT: Final = Struct("!iB")
+_DOCUMENT: Final = Struct("!iB").pack
 """The length of a jsonb, and the version of its format."""
 
 # How many events are encoded before they are sent.
@@ -92,7 +92,7 @@ def advance_run_head(run_id: RunId, last_seq: Amount) -> Statement[LogEnd]:
 def import_run_events(
     conn: Connection[Any],
     run_id: UUID,
-    events: Iterable[NewRunEvent],
+    events: Iterable[EventLike],
     *,
     expected_seq: int | None = None,
 ) -> int: ...
@@ -100,7 +100,7 @@ def import_run_events(
 def import_run_events(
     conn: AsyncConnection[Any],
     run_id: UUID,
-    events: Iterable[NewRunEvent],
+    events: Iterable[EventLike],
     *,
     expected_seq: int | None = None,
 ) -> Coroutine[Any, Any, int]: ...
@@ -108,7 +108,7 @@ def import_run_events(
 def import_run_events(
     conn: Connection[Any] | AsyncConnection[Any],
     run_id: RunId,
-    events: Iterable[NewRunEvent],
+    events: Iterable[EventLike],
     *,
     expected_seq: int | None = None,
 ) -> int | Coroutine[Any, Any, int]:
@@ -133,7 +133,7 @@ def import_run_events(
 def _import(
     conn: Connection[Any],
     run_id: UUID,
-    events: Iterable[NewRunEvent],
+    events: Iterable[EventLike],
     expected_seq: int | None,
 ) -> int:
     with conn.transaction():
@@ -152,7 +152,7 @@ def _import(
 async def _import_async(
     conn: AsyncConnection[Any],
     run_id: UUID,
-    events: Iterable[NewRunEvent],
+    events: Iterable[EventLike],
     expected_seq: int | None,
 ) -> int:
     async with conn.transaction():
@@ -169,7 +169,7 @@ async def _import_async(
 
 
 def _append_blocks(
-    run_id: UUID, events: Iterable[NewRunEvent], expected_seq: int | None
+    run_id: UUID, events: Iterable[EventLike], expected_seq: int | None
 ) -> Steps[int]:
     """Do what COPY does, in statements that row-level security allows."""
     last_seq = (yield from lock_run_head.bind(run_id, expected_seq)).last_seq
@@ -198,13 +198,13 @@ class _Rows:
     `last_seq` is the number of the last event that was taken.
     """
 
-    def __init__(self, end: LogEnd, events: Iterable[NewRunEvent]) -> None:
+    def __init__(self, end: LogEnd, events: Iterable[EventLike]) -> None:
         self.last_seq = end.last_seq
         self._first_seq = end.last_seq + 1
         self._run_id = end.run_id.bytes
         self._events = iter(events)
 
-    def __iter__(self) -> Iterator[bytes]:
+    def __iter__(self) -> Iterator[bytes | bytearray]:
         yield _HEADER
         while batch := list(islice(self._events, _BLOCK)):
             yield self._encode(batch)
@@ -212,25 +212,14 @@ class _Rows:
             raise InvalidPayload("events", "are none")
         yield _TRAILER
 
-    def _encode(self, batch: list[NewRunEvent]) -> bytes:
-        start = self.last_seq + 1
-        columns = event_columns(batch, start - self._first_seq)
-        self.last_seq += len(batch)
-        key, document, run_id = _KEY.pack, _DOCUMENT.pack, self._run_id
-        return b"".join(
-            [
-                b"%b%b%b%b"
-                % (
-                    key(_FIELDS, 16, run_id, 8, seq, len(type)),
-                    type,
-                    document(len(payload) + 1, 1),
-                    payload,
-                )
-                for seq, type, payload in zip(
-                    range(start, self.last_seq + 1),
-                    map(str.encode, columns["types"]),
-                    columns["payloads"],
-                    strict=True,
-                )
-            ]
-        )
+    def _encode(self, batch: list[EventLike]) -> bytearray:
+        block, types = bytearray(), list[str]()
+        documents = documents_of(batch, types, self.last_seq + 1 - self._first_seq)
+        for seq, document in enumerate(documents, self.last_seq + 1):
+            name = types[-1].encode()
+            block += _KEY(_FIELDS, 16, self._run_id, 8, seq, len(name))
+            block += name
+            block += _DOCUMENT(len(document) + 1, 1)
+            block += document
+            self.last_seq = seq
+        return block

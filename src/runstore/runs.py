@@ -26,7 +26,7 @@ from ._statements import (
 )
 from .errors import Conflict, InvalidPayload, InvalidTransition
 from .ids import new_run_id
-from .run_events import NewRunEvent, event_columns, find_appended_events, read_run_events
+from .run_events import EventLike, event_columns, event_of, find_appended_events, read_run_events
 
 _SQL: Final = _sql.load("runs")
 _RUN: Final = "run"
@@ -311,7 +311,7 @@ def _started(run_id: UUID, start_id: UUID | None) -> Steps[RunState]:
 
 @query
 def complete_run(
-    run_id: RunId, *, output: JsonValue = None, events: Sequence[NewRunEvent] = ()
+    run_id: RunId, *, output: JsonValue = None, events: Sequence[EventLike] = ()
 ) -> Statement[RunState]:
     """Complete a run, of either kind, together with its last events.
 
@@ -329,7 +329,7 @@ def fail_run(
     *,
     error: JsonValue,
     output: JsonValue = None,
-    events: Sequence[NewRunEvent] = (),
+    events: Sequence[EventLike] = (),
 ) -> Statement[RunState]:
     """Fail a run, of either kind, together with its last events; `error` says why.
 
@@ -343,7 +343,7 @@ def fail_run(
 
 @query
 def cancel_run(
-    run_id: RunId, *, error: JsonValue = None, events: Sequence[NewRunEvent] = ()
+    run_id: RunId, *, error: JsonValue = None, events: Sequence[EventLike] = ()
 ) -> Statement[RunState]:
     """Cancel a run, of either kind, together with its last events; `error` says why.
 
@@ -360,7 +360,7 @@ def _end(
     run_id: UUID,
     status: RunStatus,
     given: dict[str, Any],
-    events: Sequence[NewRunEvent],
+    events: Sequence[EventLike],
 ) -> Statement[RunState]:
     return transition(
         RunState,
@@ -373,7 +373,7 @@ def _end(
     )
 
 
-def repeated_end(run: Run, events: Sequence[NewRunEvent] = ()) -> Steps[RunState]:
+def repeated_end(run: Run, events: Sequence[EventLike] = ()) -> Steps[RunState]:
     """Answer a second time how a run ended, when its log ends with the same events."""
     state = yield from get_run_state.bind(run.id, [f"run.{run.status}"])
     if events:
@@ -382,7 +382,7 @@ def repeated_end(run: Run, events: Sequence[NewRunEvent] = ()) -> Steps[RunState
             run.id, after=max(0, first - 1), page_size=len(events)
         )
         if [row.seq for row in page.events] != [*range(first, state.last_seq)] or any(
-            event.differences(row) for event, row in zip(events, page.events, strict=True)
+            event_of(event).differences(row) for event, row in zip(events, page.events, strict=True)
         ):
             raise InvalidTransition(_RUN, run.id, run.status)
     return state

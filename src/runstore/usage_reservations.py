@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Annotated, ClassVar, Final, Literal
+from typing import Annotated, Any, ClassVar, Final, Literal
 from uuid import UUID
 
 from pydantic import Field, JsonValue
 
 from . import _sql
 from ._models import Row
-from ._query import Statement, Steps, query
+from ._query import Statement, Steps, query, reads
 from ._statements import get, maker, parameters_of, refuse_differences, transition
 from ._usage import Amounts, NewUsageInput
 from .errors import Conflict, NotFound, RunstoreError
@@ -65,7 +65,41 @@ class NewReservation(NewUsageInput):
     """For how long; a hold that is neither settled nor renewed by then expires."""
 
 
+class Grant(Row):
+    """What the database adds to a reservation that it holds."""
+
+    tenant_id: str
+    metadata: dict[str, JsonValue]
+    created_at: datetime
+    expires_at: datetime
+
+
+def granted(data: NewReservation, grant: tuple[Any, ...]) -> Reservation:
+    """Make the reservation of its input and its `Grant`."""
+    tenant_id, metadata, created_at, expires_at = grant
+    asked = data.__dict__
+    return maker(Reservation)(
+        (
+            asked["id"],
+            tenant_id,
+            asked["subject_id"],
+            asked["amounts"],
+            "held",
+            asked["run_id"],
+            asked["invocation_id"],
+            asked["tool_call_id"],
+            asked["provider"],
+            asked["model"],
+            metadata,
+            created_at,
+            expires_at,
+            None,
+        )
+    )
+
+
 @query
+@reads(Grant)
 def reserve_usage(data: NewReservation) -> Statement[Reservation]:
     """Hold amounts against every quota that the subject has on their meters, all or nothing.
 
@@ -78,8 +112,6 @@ def reserve_usage(data: NewReservation) -> Statement[Reservation]:
     when it has ended or the quota is exceeded since. Raises `Conflict` when it is another one.
     Locks the counters that it changes, in the order of their key; commit soon.
     """
-    parameters = parameters_of(data, NewReservation)
-    make = maker(Reservation)
 
     def refused(error: RunstoreError) -> Steps[Reservation]:
         yield from pass_over_taken(error)
@@ -87,8 +119,8 @@ def reserve_usage(data: NewReservation) -> Statement[Reservation]:
 
     return Statement(
         _SQL["reserve_usage"],
-        parameters,
-        lambda rows: make(rows[0]),
+        parameters_of(data, NewReservation),
+        lambda rows: granted(data, rows[0]),
         lambda: decide(data),
         refused,
     )
@@ -97,13 +129,12 @@ def reserve_usage(data: NewReservation) -> Statement[Reservation]:
 def decide(data: NewReservation) -> Steps[Reservation]:
     """Take the steps that follow an attempt to reserve which held nothing."""
     parameters = data.parameters()
-    make = maker(Reservation)
 
     def attempt() -> Statement[Reservation | None]:
         return Statement(
             _SQL["reserve_usage"],
             parameters,
-            lambda rows: make(rows[0]) if rows else None,
+            lambda rows: granted(data, rows[0]) if rows else None,
             refused=pass_over_taken,
         )
 

@@ -23,6 +23,7 @@ from runstore import (
     create_feature_run,
     errors,
     heartbeat_run,
+    is_retryable,
     reserve_usage,
 )
 from runstore.cli._statuses import Status
@@ -34,8 +35,8 @@ TEXT = (Path(__file__).parents[2] / "docs" / "operations.md").read_text(encoding
 BLOCKS: list[Any] = re.findall(r"^```sql\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
 QUERIES = [block for block in BLOCKS if block.startswith("-- ")]
 SETTINGS = [block for block in BLOCKS if block.startswith("ALTER ROLE")]
-STATES: list[tuple[str, str]] = re.findall(
-    r"^\| (?:`(\w{5})` )?\| `(\w+)` \| \w+ \|", TEXT, re.MULTILINE
+STATES: list[tuple[str, str, str]] = re.findall(
+    r"^\| (?:`(\w{5})` )?\| `(\w+)` \| (\w+) \|", TEXT, re.MULTILINE
 )
 
 
@@ -123,12 +124,15 @@ def test_every_error_of_the_library_is_explained() -> None:
     assert public - {"RunstoreError"} <= set(explained)
 
 
-@pytest.mark.parametrize(("state", "name"), STATES)
-def test_an_error_of_the_driver_is_called_so(state: str, name: str) -> None:
+@pytest.mark.parametrize(("state", "name", "again"), STATES)
+def test_an_error_of_the_driver_is_what_is_said_of_it(state: str, name: str, again: str) -> None:
+    error: type[psycopg.Error]
     if state:
-        assert psycopg.errors.lookup(state).__name__ == name
+        error = psycopg.errors.lookup(state)
+        assert error.__name__ == name
     else:
-        assert hasattr(psycopg, name) or hasattr(psycopg_pool, name)
+        error = getattr(psycopg, name, None) or getattr(psycopg_pool, name)
+    assert is_retryable(error()).value == again
 
 
 def test_every_exit_status_is_explained() -> None:

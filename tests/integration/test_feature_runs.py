@@ -6,19 +6,24 @@ import pytest
 import runstore
 from connections import Caller
 from contents import contents
-from factories import create_run, new_feature_run
+from factories import create_invocation, create_run, new_feature_run, new_tool_call
 from runstore import (
     Conflict,
     InvalidPayload,
+    InvalidTransition,
     NewChatRun,
     NewRunEvent,
     NotFound,
+    advance_feature_run,
     append_run_events,
     cancel_run,
     complete_feature_run,
     create_feature_run,
+    create_tool_call,
     fail_feature_run,
     get_run,
+    list_tool_calls,
+    new_child_id,
     update_feature_run_phase,
 )
 from runstore._query import Query
@@ -171,6 +176,72 @@ def test_a_phase_that_cannot_be_stored_is_refused(call: Caller, phase: str) -> N
     with pytest.raises(InvalidPayload) as raised:
         call(update_feature_run_phase, run.id, phase)
     assert raised.value.path == "phase"
+    assert contents(call) == before
+
+
+# advance_feature_run
+
+
+def test_a_phase_is_left_together_with_its_tool_calls(call: Caller) -> None:
+    run = create_run(call, phase="plan")
+    invocation = create_invocation(call, run.id).id
+    calls = [
+        new_tool_call(invocation, name="first", status="completed", result={"ok": True}),
+        new_tool_call(invocation, name="second"),
+    ]
+
+    state = call(advance_feature_run, run.id, "build", calls)
+
+    assert (state.id, state.status, state.phase, state.last_seq) == (run.id, "running", "build", 2)
+    assert log(call, run.id)[1:] == [(2, "run.phase_changed", {"phase": "build"})]
+    assert head(call, run.id) == (2, False)
+    stored = call(list_tool_calls, run.id).items
+    assert [one.name for one in stored] == ["first", "second"]
+    assert [one.finished_at is None for one in stored] == [False, True]
+    assert all(data.differences(one) == [] for data, one in zip(calls, stored, strict=True))
+
+
+def test_to_leave_a_phase_again_changes_nothing(call: Caller) -> None:
+    run = create_run(call, phase="plan")
+    calls = [new_tool_call(create_invocation(call, run.id).id)]
+    first = call(advance_feature_run, run.id, "build", calls)
+    before = contents(call)
+
+    assert call(advance_feature_run, run.id, "build", calls) == first
+    assert contents(call) == before
+
+    call(complete_feature_run, run.id)
+    late = call(advance_feature_run, run.id, "build", calls)
+    assert (late.status, late.phase, late.last_seq) == ("completed", "build", 2)
+
+
+def test_a_phase_is_not_left_with_calls_that_cannot_be_recorded(call: Caller) -> None:
+    run, other = create_run(call, phase="plan"), create_run(call)
+    invocation = create_invocation(call, run.id).id
+    recorded = new_tool_call(invocation, arguments="one")
+    call(create_tool_call, recorded)
+    foreign = new_tool_call(create_invocation(call, other.id).id)
+    before = contents(call)
+
+    for calls, error in [
+        ([], InvalidPayload),
+        ([foreign], InvalidPayload),
+        ([recorded, new_tool_call(invocation)], Conflict),
+        ([new_tool_call(invocation, id=recorded.id, arguments="another")], Conflict),
+        ([new_tool_call(new_child_id(run.id))], NotFound),
+    ]:
+        with pytest.raises(error):
+            call(advance_feature_run, run.id, "build", calls)
+        assert contents(call) == before
+
+
+def test_an_ended_run_is_not_advanced(call: Caller) -> None:
+    run = create_run(call)
+    invocation = create_invocation(call, run.id).id
+    call(complete_feature_run, run.id)
+    before = contents(call)
+    with pytest.raises(InvalidTransition):
+        call(advance_feature_run, run.id, "build", [new_tool_call(invocation)])
     assert contents(call) == before
 
 

@@ -24,7 +24,7 @@ from runstore import (
     transaction,
     verify_usage,
 )
-from runstore.quota_gates import reserve_usages
+from runstore.quota_gates import make_usage_counters, reserve_usages
 from statements import statements
 from usage_factories import (
     SUBJECT,
@@ -91,11 +91,13 @@ def test_every_quota_of_a_batch_holds(call: Caller) -> None:
 
 
 @pytest.mark.owner
-def test_a_batch_in_a_new_window_makes_its_counters_first(call: Caller) -> None:
+def test_a_batch_in_a_new_window_holds_nothing_until_its_counters_are_made(call: Caller) -> None:
     make_quota(call, period="month")
     pass_time(call)
     data = [new_reservation(1), new_reservation(2)]
     assert call(reserve_usages, data) == []
+    assert len(call(make_usage_counters, None, SUBJECT, ["tokens"])) == 1
+    assert call(make_usage_counters, None, SUBJECT, ["tokens"]) == []
     assert len(call(reserve_usages, data)) == 2
     assert disagreements(call) == []
 

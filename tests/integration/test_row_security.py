@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, Final
 
@@ -22,26 +23,37 @@ from factories import create_run, new_feature_run
 from logins import Logins, Role, apply_roles
 from privileges import JANITORS
 from runstore import (
+    EventsPurged,
     InvalidPayload,
     NewPrice,
     NewRunEvent,
     NotFound,
     RunstoreError,
     StaleWrite,
+    SubjectErasure,
+    complete_feature_run,
     create_feature_run,
+    delete_run,
+    erase_subject,
     get_price,
     get_run,
     get_run_tree,
     import_run_events,
     iter_run_events,
+    iter_run_export,
     list_runs,
+    purge_run_events,
+    purge_runs,
     read_run_events,
+    restore_run,
     set_price,
     set_tenant,
     transaction,
 )
 from runstore.embedded import Server
 from tenant_calls import APART, CALLS, LONG_AGO, OWNER, STRANGER, Scene, ids_of
+from usage_factories import SUBJECT
+from whole_runs import export, record_whole_run
 
 Conn = Connection[Any]
 
@@ -78,11 +90,15 @@ def scene(server: Server, logins: Logins, secured: str) -> Scene:
         with transaction(conn):
             scene = Scene(BlockingCaller(conn, in_transaction=True))
     with psycopg.connect(server.dsn(secured), autocommit=True) as conn:
-        # So that whoever looks for wrong counters and overdue holds finds some.
+        # So that whoever looks for wrong counters and logs and overdue holds finds some.
         conn.execute("UPDATE runstore.usage_counters SET used = used + 1")
         conn.execute(
             "UPDATE runstore.usage_reservations SET expires_at = %s WHERE id = %s",
             [LONG_AGO, scene.overdue],
+        )
+        conn.execute(
+            "UPDATE runstore.run_heads SET last_seq = last_seq + 1 WHERE run_id = %s",
+            [scene.faulty],
         )
         # The reader of this run may do anything with rows, so that the policies alone refuse it.
         conn.execute(
@@ -175,18 +191,44 @@ def test_the_same_call_reaches_the_rows_of_its_own_tenant(
         assert named or shown.startswith(("[Q", "[U")) or contents(call) != before
 
 
-def test_walking_through_a_log_of_another_tenant_finds_no_run(
-    logins: Logins, secured: str, scene: Scene
+@pytest.mark.parametrize("walk", [iter_run_events, iter_run_export])
+def test_walking_through_a_run_of_another_tenant_finds_none(
+    walk: Any, logins: Logins, secured: str, scene: Scene
 ) -> None:
     with (
         psycopg.connect(logins.dsn("writer", secured), autocommit=True) as conn,
         transaction(conn),
     ):
         set_tenant(conn, OWNER)
-        assert list(iter_run_events(conn, scene.run))
+        assert list(walk(conn, scene.run))
         set_tenant(conn, STRANGER)
         with pytest.raises(NotFound):
-            list(iter_run_events(conn, scene.run))
+            list(walk(conn, scene.run))
+
+
+@pytest.mark.parametrize("retain", [purge_runs, purge_run_events, erase_subject])
+def test_retention_is_of_the_tenant_that_it_names(
+    retain: Any, connection_kind: Kind, logins: Logins, secured: str, scene: Scene
+) -> None:
+    def kept() -> dict[str, Contents]:
+        with open_call("blocking", logins.dsn("writer", secured)) as call:
+            return {tenant: contents_of(call, tenant) for tenant in (OWNER, STRANGER)}
+
+    with psycopg.connect(logins.dsn("writer", secured), autocommit=True) as conn:
+        run = create_feature_run(conn, new_feature_run(tenant_id="default", subject_id=SUBJECT))
+        complete_feature_run(conn, run.id)
+    before = kept()
+    what = SUBJECT if retain is erase_subject else datetime.now(UTC)
+    with caller(connection_kind, logins.dsn("janitor", secured), rolled_back=False) as call:
+        call(retain, what, tenant_id=STRANGER)
+        assert len(call(read_run_events, run.id).events) == 2
+        done: Any = call(retain, what)
+
+        assert isinstance(done, SubjectErasure) or done.runs == 1
+        with pytest.raises((NotFound, EventsPurged)):
+            call(read_run_events, run.id)
+        call(purge_runs, datetime.now(UTC))
+    assert kept() == before
 
 
 def test_a_key_of_another_tenant_is_free(call: Caller) -> None:
@@ -310,6 +352,26 @@ def test_the_owner_and_who_bypasses_see_every_tenant(
             answer = conn.execute("SELECT row_security_active('runstore.runs')").fetchone()
             assert answer == (active,)
             assert bool(conn.execute("TABLE runstore.runs").fetchall()) is not active
+
+
+# A whole run
+
+
+def test_a_run_of_ones_own_is_restored(unbound: Caller) -> None:
+    unbound(set_tenant, STRANGER)
+    run_id = record_whole_run(unbound)
+    restore: Any = restore_run
+    lines = unbound(export, run_id)
+    unbound(delete_run, run_id)
+
+    restored: Any = unbound(restore, lines)
+
+    assert restored.created
+    assert unbound(export, run_id) == lines
+    # What says whose the run is may be changed, and nothing is reached by that.
+    unbound(set_tenant, OWNER)
+    with pytest.raises((NotFound, InsufficientPrivilege)):
+        unbound(restore, lines)
 
 
 # Imports, which cannot be COPY

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import LiteralString
-from uuid import UUID
+from typing import Any, LiteralString
+from uuid import UUID, uuid4
 
 import psycopg
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from pydantic import JsonValue
+from pydantic import JsonValue, field_validator
 
 from connections import Caller, Connect, wait_until_blocked
 from runstore import (
@@ -34,7 +34,7 @@ from runstore import (
     read_run_events,
     verify_run_events,
 )
-from runstore.run_events import MAX_EVENTS
+from runstore.run_events import MAX_EVENTS, EventLike
 
 PAYLOADS: list[JsonValue] = [{"text": "a\r\n🦊"}, [1, 2.5, None], "text", 0, True, None, {}]
 
@@ -64,6 +64,21 @@ def test_events_are_numbered_from_one_and_read_back_equal(call: Caller) -> None:
     assert log(call, run.id) == [(n, "t", p) for n, p in enumerate(PAYLOADS, 1)]
 
 
+def test_a_pair_of_type_and_payload_is_an_event(call: Caller) -> None:
+    run = new_run(call)
+    append_id = uuid4()
+    pairs = [(f"type 🦊 {n}", payload) for n, payload in enumerate(PAYLOADS, 1)]
+
+    for _ in range(2):
+        assert call(append_run_events, run.id, pairs, append_id=append_id) == len(PAYLOADS)
+    assert log(call, run.id) == [(n, *pair) for n, pair in enumerate(pairs, 1)]
+
+    same = [NewRunEvent(type=type, payload=payload) for type, payload in pairs]
+    assert call(append_run_events, run.id, same, append_id=append_id) == len(PAYLOADS)
+    with pytest.raises(Conflict, match="exists with other events"):
+        call(append_run_events, run.id, [*pairs[1:], pairs[0]], append_id=append_id)
+
+
 def test_appends_follow_each_other_without_a_gap(call: Caller) -> None:
     run = new_run(call)
 
@@ -80,16 +95,20 @@ def test_an_append_takes_up_to_ten_thousand_events(call: Caller) -> None:
     assert call(get_run_head, run.id).last_seq == MAX_EVENTS
 
 
-@pytest.mark.parametrize(
-    ("events", "path"),
-    [
-        ([], "events"),
-        ([NewRunEvent(type="ok"), NewRunEvent(type="run.completed")], "events[1].type"),
-        (["not an event"], "events[0]"),
-    ],
-)
+UNFIT: list[tuple[list[Any], str]] = [
+    ([], "events"),
+    ([NewRunEvent(type="ok"), NewRunEvent(type="run.completed")], "events[1].type"),
+    ([("ok", {}), ("run.completed", {})], "events[1].type"),
+    (["not an event"], "events[0]"),
+    ([("ok", {}, "and more")], "events[0]"),
+    ([NewRunEvent(type="ok"), ("ok", {"a": ["fine", "\0"]})], "events[1].payload.a[1]"),
+    ([("ok", [float("nan")])], "events[0].payload[0]"),
+]
+
+
+@pytest.mark.parametrize(("events", "path"), UNFIT)
 def test_what_cannot_be_appended_is_refused_with_its_path(
-    call: Caller, events: Sequence[NewRunEvent], path: str
+    call: Caller, events: Sequence[EventLike], path: str
 ) -> None:
     run = new_run(call)
 
@@ -98,6 +117,55 @@ def test_what_cannot_be_appended_is_refused_with_its_path(
 
     assert refusal.value.path == path
     assert log(call, run.id) == []
+
+
+class Label(str):
+    __slots__ = ()
+
+
+@pytest.mark.parametrize(
+    "type",
+    [
+        "",
+        "x" * 256,
+        "a\0",
+        "\ud800",
+        7,
+        None,
+        ["list"],
+        "x" * 255,
+        "é" * 255,
+        Label("label"),
+        b"raw",
+    ],
+)
+def test_the_type_of_a_pair_is_validated_like_that_of_an_event(type: Any) -> None:
+    def outcome(make: Callable[[], object]) -> object:
+        try:
+            return make()
+        except InvalidPayload as error:
+            return error.path.removeprefix("events[1]."), error.reason
+
+    def sent(event: EventLike) -> object:
+        return append_run_events.bind(new_run_id(), [("ok", {}), event]).parameters["types"]
+
+    made = outcome(lambda: sent(NewRunEvent(type=type, payload={})))
+    assert made == outcome(lambda: sent(NewRunEvent.model_validate({"type": type, "payload": {}})))
+    assert made == outcome(lambda: sent((type, {})))
+
+
+def test_a_model_of_an_applications_own_is_validated_as_it_says() -> None:
+    class Token(NewRunEvent):
+        @field_validator("type")
+        @classmethod
+        def is_token(cls, value: str) -> str:
+            if value != "token":
+                raise ValueError("is no token")
+            return value
+
+    assert Token(type="token", payload={}).type == "token"
+    with pytest.raises(InvalidPayload, match="type: is no token"):
+        Token(type="message", payload={})
 
 
 def test_a_payload_that_cannot_be_stored_is_refused_with_its_path() -> None:

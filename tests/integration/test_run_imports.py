@@ -27,6 +27,7 @@ from runstore import (
     new_run_id,
     read_run_events,
 )
+from runstore.run_events import EventLike
 
 PAYLOADS: list[JsonValue] = [{"text": "a\r\n🦊"}, [1, 2.5, None], "text", 0, True, None, {}]
 
@@ -53,6 +54,14 @@ def test_events_are_numbered_from_one_and_read_back_equal(call: Caller) -> None:
 
     assert call(import_run_events, run_id, events) == len(PAYLOADS)
     assert log(call, run_id) == [(n, f"type 🦊 {n}", p) for n, p in enumerate(PAYLOADS, 1)]
+
+
+def test_pairs_of_type_and_payload_are_events(call: Caller) -> None:
+    run_id = new_run(call)
+    pairs = [(f"type 🦊 {n}", payload) for n, payload in enumerate(PAYLOADS, 1)]
+
+    assert call(import_run_events, run_id, [*pairs, *tokens(1)]) == len(pairs) + 1
+    assert log(call, run_id)[:-1] == [(n, *pair) for n, pair in enumerate(pairs, 1)]
 
 
 def test_imports_and_appends_follow_each_other_without_a_gap(call: Caller) -> None:
@@ -101,10 +110,11 @@ def test_only_a_run_that_goes_on_takes_events(call: Caller) -> None:
     [
         pytest.param(NewRunEvent(type="run.mine"), f"events[{MANY}].type", id="own type"),
         pytest.param("text", f"events[{MANY}]", id="no event"),
+        pytest.param(("ok", {"a": "\0"}), f"events[{MANY}].payload.a", id="payload"),
     ],
 )
 def test_an_import_with_a_fault_writes_nothing(
-    committed_call: Caller, fault: NewRunEvent, path: str
+    committed_call: Caller, fault: EventLike, path: str
 ) -> None:
     run_id = new_run(committed_call)
     committed_call(append_run_events, run_id, list(tokens(1)))

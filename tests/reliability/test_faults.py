@@ -16,6 +16,9 @@ from runstore import NewChatRun, append_run_events, complete_run, create_run, pi
 from sessions import Session
 from writes import EVENTS, IN_BATCHES, WRITES, Write, public_functions
 
+# psycopg takes a server's cursor for open when its connection is lost.
+pytestmark = pytest.mark.filterwarnings("ignore:.*ServerCursor.*still open:ResourceWarning")
+
 EVERY = pytest.mark.parametrize("write", WRITES, ids=str)
 SIDES: tuple[Side, ...] = ("before", "after")
 

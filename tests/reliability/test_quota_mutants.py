@@ -198,8 +198,15 @@ def test_a_check_finds_nothing_in_the_queries_as_they_are(
 
 # The mutants
 
-LOCKED_GUARD: Final = """NOT asked.bound OR asked.amount
+RECORD_GUARD: Final = """NOT asked.bound OR asked.amount
         <= greatest(asked.limit_amount - usage_counters.used - usage_counters.held, 0) AS fits"""
+RESERVE_ROOM: Final = "greatest(asked.ceiling - usage_counters.used - usage_counters.held, 0)"
+ROOM_BEFORE_THE_LOCK: Final = """(
+    SELECT greatest(asked.ceiling - counter.used - counter.held, 0)
+    FROM runstore.usage_counters AS counter
+    WHERE counter.quota_id = asked.quota_id
+        AND counter.window_start = asked.window_start
+)"""
 SEEN: Final = "coalesce(usage_counters.used + usage_counters.held, 0)"
 ORDER: Final = """ORDER BY
         usage_counters.tenant_id,
@@ -224,11 +231,11 @@ class Mutant:
 
 
 def mutants_of_both(
-    name: str, changes: dict[str, str], check: Callable[[Scene], None]
+    name: str, reserve: dict[str, str], record: dict[str, str], check: Callable[[Scene], None]
 ) -> list[Mutant]:
     return [
-        Mutant(name, usage_reservations, "reserve_usage", changes, check),
-        Mutant(name, usage_logs, "record_usage", changes, check),
+        Mutant(name, usage_reservations, "reserve_usage", reserve, check),
+        Mutant(name, usage_logs, "record_usage", record, check),
     ]
 
 
@@ -237,18 +244,27 @@ MUTANTS: Final = [
         "no guard",
         usage_reservations,
         "reserve_usage",
-        {"quotas.hard AS bound": "false AS bound"},
+        {"CASE WHEN quotas.hard": "CASE WHEN false"},
         crowds,
     ),
-    *mutants_of_both("no guard", {"quotas.hard": "false"}, one_after_the_other),
-    *mutants_of_both("no guard under the locks", {LOCKED_GUARD: "true AS fits"}, at_once),
+    *mutants_of_both(
+        "no guard", {"quotas.hard": "false"}, {"quotas.hard": "false"}, one_after_the_other
+    ),
+    *mutants_of_both(
+        "no guard under the locks",
+        {RESERVE_ROOM: ROOM_BEFORE_THE_LOCK},
+        {RECORD_GUARD: "true AS fits"},
+        at_once,
+    ),
     *mutants_of_both(
         "held is ignored",
+        {"- usage_counters.used - usage_counters.held": "- usage_counters.used"},
         {"- usage_counters.used - usage_counters.held": "- usage_counters.used", SEEN: "0"},
         one_after_the_other,
     ),
     *mutants_of_both(
         "one that fits is enough",
+        {"HAVING count(*) = (SELECT count(*) FROM asked)": "HAVING count(*) > 0"},
         {
             "coalesce(bool_and(granted.fits)": "coalesce(bool_or(granted.fits)",
             "seen.counted AND seen.fits": "seen.counted",
@@ -257,16 +273,19 @@ MUTANTS: Final = [
     ),
     *mutants_of_both(
         "some of the counters are enough",
+        {"HAVING count(*) = (SELECT count(*) FROM asked)": "HAVING true"},
         {"AND count(*) = (SELECT count(*) FROM asked)": "AND true"},
         one_after_the_other,
     ),
     *mutants_of_both(
         "no guard in a new window",
+        {"(asked.ceiling IS NULL OR asked.amount <= asked.ceiling)": "true"},
         {"AND (SELECT bool_and(every_one.fits) FROM seen AS every_one)": "AND true"},
         new_window_of_one_quota,
     ),
     *mutants_of_both(
         "a new window starts empty",
+        {"CASE WHEN asked.alone THEN asked.amount ELSE 0 END": "0"},
         {"CASE WHEN asked.alone THEN asked.amount ELSE 0 END": "0"},
         new_window_of_one_quota,
     ),
@@ -338,14 +357,14 @@ MUTANTS: Final = [
         "what follows a misfit is held too",
         quota_gates,
         "reserve_usages",
-        {"possible.place < misfit.place": "true"},
+        {"WHERE line.place < coalesce(": "WHERE true OR line.place < coalesce("},
         together,
     ),
     Mutant(
         "what never fits stands in the way",
         quota_gates,
         "reserve_usages",
-        {"HAVING bool_and(locked.room IS NULL OR line.amount <= locked.room)": ""},
+        {"HAVING bool_and(counted AND (room IS NULL OR amount <= room))": ""},
         together,
     ),
     *(

@@ -40,6 +40,9 @@ from runstore.embedded import Server, persistent_server
 from sessions import open_session
 from wire_proxy import Losing, wire_proxy
 
+# Sessions are ended and wires cut: each has to be the server's own.
+pytestmark = pytest.mark.direct
+
 Work = Callable[[Any], Generator[Any, Any, Any]]
 """What to do with a connection of either kind: it yields what it calls and gets the answers."""
 

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import itertools
-import secrets
 import subprocess
 import sys
 import threading
@@ -16,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runstore import InvalidPayload, new_child_id, new_run_id, run_of
+from runstore.ids import new_lone_id
 
 TICKS = 1 << 26
 IDS = st.uuids() | st.integers(0, 2**128 - 1).map(lambda number: UUID(int=number))
@@ -80,10 +80,7 @@ def test_ids_ascend_while_the_clock_stands_or_is_behind(
 def test_ticks_overflow_into_the_next_millisecond(
     clock: Callable[[int], int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def last(_below: int) -> int:
-        return TICKS - 1
-
-    monkeypatch.setattr(secrets, "randbelow", last)
+    monkeypatch.setattr("runstore.ids._chance.next", lambda: 2**48 - 1)
     now = clock(2)
     first, second = new_run_id(), new_run_id()
     assert (milliseconds(first), tick(first)) == (now, TICKS - 1)
@@ -103,6 +100,21 @@ def test_threads_never_get_one_id_twice(clock: Callable[[int], int]) -> None:
         taken = list(pool.map(take, range(8)))
     assert all(ids == sorted(ids) for ids in taken)
     assert len({id for ids in taken for id in ids}) == 40_000
+
+
+# new_lone_id
+
+
+def test_an_id_without_a_run_is_a_version_7_uuid_of_its_time(clock: Callable[[int], int]) -> None:
+    now = clock(3)
+    ids = [new_lone_id() for _ in range(1000)]
+    assert {(id.version, id.variant, milliseconds(id)) for id in ids} == {(7, RFC_4122, now)}
+    random_bits = {(id.int >> 64 & 0xFFF, id.int & (1 << 62) - 1) for id in ids}
+    assert len(random_bits) == 1000
+    ones = [sum(high >> bit & 1 for high, _ in random_bits) for bit in range(12)]
+    ones += [sum(low >> bit & 1 for _, low in random_bits) for bit in range(62)]
+    # Of 1000 fair coins, fewer than 350 or more than 650 come up once in 10**20 times.
+    assert 350 < min(ones) <= max(ones) < 650
 
 
 # A process that forks, in a process of its own
@@ -133,6 +145,25 @@ for _ in range(20):
     )
     assert len(ids) == 20 * 2 * 50
     assert len(set(ids)) == len(ids)
+
+
+def test_a_forked_child_does_not_repeat_its_parents_ids_of_children() -> None:
+    ids = answer(
+        """
+import os
+from runstore import new_child_id, new_run_id
+run_id = new_run_id()
+new_child_id(run_id)
+pid = os.fork()
+if pid:
+    os.waitpid(pid, 0)
+ids = [new_child_id(run_id) for _ in range(50)]
+os.write(1, "".join(f"{id}\\n" for id in ids).encode())
+if not pid:
+    os._exit(0)
+"""
+    )
+    assert len(set(ids)) == len(ids) == 2 * 50
 
 
 def test_a_child_that_was_forked_while_a_thread_took_an_id_takes_ids() -> None:

@@ -9,7 +9,6 @@ from runstore import (
     NewChatRun,
     Retry,
     is_retryable,
-    new_run_id,
     open_pool,
     run_transaction,
 )
@@ -29,7 +28,7 @@ from runstore.retries import _pause_after  # pyright: ignore[reportPrivateUsage]
         (psycopg.ProgrammingError("the client's own"), Retry.NO),
         (psycopg.InterfaceError("the client's own"), Retry.NO),
         (Conflict("another row stands in the way"), Retry.NO),
-        (InvalidTransition("run", new_run_id(), "completed"), Retry.NO),
+        (InvalidTransition("run", "of yesterday", "completed"), Retry.NO),
         (InvalidPayload("name", "is empty"), Retry.NO),
         (KeyError("the application's own"), Retry.NO),
         (KeyboardInterrupt(), Retry.NO),

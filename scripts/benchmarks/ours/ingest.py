@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from typing import Any
 
 import runstore
 from contestants import Sampler, Sizes, Work, sampler
 from payloads import events
 from preparation import new_invocation, new_run
 from runstore import NewAgentStep, NewRunEvent
+from runstore.run_events import EventLike
+
+Make = Callable[[str, Any], EventLike]
+
+
+def pair(type: str, payload: Any) -> EventLike:
+    return type, payload
+
+
+def model(type: str, payload: Any) -> EventLike:
+    return NewRunEvent(type=type, payload=payload)
 
 
 @contextmanager
-def ingest_events(dsn: str, sizes: Sizes) -> Generator[Sampler]:
+def ingest_events(dsn: str, sizes: Sizes, make: Make = pair) -> Generator[Sampler]:
     given = events(sizes.ingested)
     with runstore.connect(dsn) as conn:
 
@@ -23,10 +35,7 @@ def ingest_events(dsn: str, sizes: Sizes) -> Generator[Sampler]:
 
             def work() -> None:
                 for start in range(0, len(given), sizes.batch):
-                    batch = [
-                        NewRunEvent(type=type, payload=payload)
-                        for type, payload in given[start : start + sizes.batch]
-                    ]
+                    batch = [make(*event) for event in given[start : start + sizes.batch]]
                     assert runstore.append_run_events(conn, run_id, batch)
 
             return work
@@ -35,7 +44,13 @@ def ingest_events(dsn: str, sizes: Sizes) -> Generator[Sampler]:
 
 
 @contextmanager
-def import_events(dsn: str, sizes: Sizes) -> Generator[Sampler]:
+def ingest_event_models(dsn: str, sizes: Sizes) -> Generator[Sampler]:
+    with ingest_events(dsn, sizes, model) as sample:
+        yield sample
+
+
+@contextmanager
+def import_events(dsn: str, sizes: Sizes, make: Make = pair) -> Generator[Sampler]:
     given = events(sizes.ingested)
     with runstore.connect(dsn) as conn:
 
@@ -44,12 +59,18 @@ def import_events(dsn: str, sizes: Sizes) -> Generator[Sampler]:
             run_id = new_run(conn)
 
             def work() -> None:
-                new = (NewRunEvent(type=type, payload=payload) for type, payload in given)
+                new = (make(*event) for event in given)
                 assert runstore.import_run_events(conn, run_id, new)
 
             return work
 
         yield sampler(prepare, len(given))
+
+
+@contextmanager
+def import_event_models(dsn: str, sizes: Sizes) -> Generator[Sampler]:
+    with import_events(dsn, sizes, model) as sample:
+        yield sample
 
 
 @contextmanager

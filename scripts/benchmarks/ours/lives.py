@@ -1,4 +1,4 @@
-"""W4 with the library: the life of a run, call by call, or a phase's tool calls in one."""
+"""W4 with the library: the life of a run, call by call, or with less statements."""
 
 from __future__ import annotations
 
@@ -60,6 +60,16 @@ async def one_life_in_batches(conn: AsyncConnection[Any], number: int) -> None:
     await runstore.complete_feature_run(conn, run_id, output=given)
 
 
+async def one_life_in_phases(conn: AsyncConnection[Any], number: int) -> None:
+    given = payload(number)
+    invocation_id = await begin(conn, given)
+    run_id = runstore.run_of(invocation_id)
+    for phase in PHASES[1:]:
+        calls = tool_calls(invocation_id, given)
+        await runstore.advance_feature_run(conn, run_id, phase, calls)
+    await runstore.complete_feature_run(conn, run_id, output=given)
+
+
 @contextmanager
 def live(dsn: str, sizes: Sizes, one: Life = one_life) -> Generator[Sampler]:
     async def connect() -> list[AsyncConnection[Any]]:
@@ -85,4 +95,10 @@ def live(dsn: str, sizes: Sizes, one: Life = one_life) -> Generator[Sampler]:
 @contextmanager
 def live_in_batches(dsn: str, sizes: Sizes) -> Generator[Sampler]:
     with live(dsn, sizes, one_life_in_batches) as sample:
+        yield sample
+
+
+@contextmanager
+def live_in_phases(dsn: str, sizes: Sizes) -> Generator[Sampler]:
+    with live(dsn, sizes, one_life_in_phases) as sample:
         yield sample

@@ -7,9 +7,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, Final
 
+from psycopg import adapters
 from psycopg.types.json import Json as PsycopgJson
 from psycopg.types.json import Jsonb
 
+from runstore._arrays import Array, element_of
 from runstore._json import Json
 from runstore._query import Statement
 from runstore.errors import RunstoreError
@@ -127,6 +129,8 @@ def takes(type: PgType, value: Any) -> bool:
     if type.name in JSON:
         return isinstance(value, Json | PsycopgJson | Jsonb)
     if type.element is not None:
+        if isinstance(value, Array):
+            return element_of(value) == adapters.types[type.element].oid
         return isinstance(value, list)
     types = _PARAMETERS.get(type.name) or PYTHON_TYPES.get(type.name)
     if types is None:
