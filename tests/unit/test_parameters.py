@@ -245,3 +245,39 @@ def test_too_many_positions_are_told_by_what_is_to_be_named(
     with pytest.raises(TypeError) as raised:
         call(silent(Connection))
     assert str(raised.value) == message
+
+
+class Pool:
+    """What is no connection, though it may lend one."""
+
+
+@pytest.mark.parametrize("conn", [Pool(), SECRET, None], ids=["pool", "DSN", "None"])
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda conn: library.get_run(conn, RUN),
+        lambda conn: library.delete_run(conn, RUN),
+        lambda conn: library.append_run_events(conn, RUN, [runstore.NewRunEvent(type="token")]),
+        lambda conn: library.purge_runs(conn, AWARE),
+    ],
+)
+def test_what_is_no_connection_is_refused(call: Callable[[Any], Any], conn: Any) -> None:
+    with pytest.raises(InvalidPayload) as raised:
+        call(conn)
+    assert raised.value.path == "conn"
+    kind = type(conn).__name__
+    assert raised.value.reason == f"must be a connection of psycopg, not a {kind}"
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda source: library.tail_run_events(source, RUN),
+        lambda source: library.EventWriter(source, RUN),
+    ],
+)
+def test_what_is_neither_a_connection_nor_a_pool_is_refused(make: Callable[[Any], Any]) -> None:
+    with pytest.raises(InvalidPayload) as raised:
+        make(SECRET)
+    assert raised.value.path == "source"
+    assert raised.value.reason == "must be a connection or a pool of psycopg, not a str"
