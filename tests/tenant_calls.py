@@ -132,6 +132,9 @@ TENANT: Final[dict[str, Any]] = {"tenant_id": OWNER}
 
 
 CALLS: Final[dict[str, Callable[[Scene], Arguments]]] = {
+    "advance_feature_run": lambda scene: given(
+        scene.run, "build", [new_tool_call(scene.invocation)]
+    ),
     "append_run_events": lambda scene: given(scene.run, scene.events),
     "archive_report": of("report"),
     "cancel_cta_event": of("cta"),

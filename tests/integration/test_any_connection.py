@@ -150,8 +150,9 @@ def test_pages_times_and_errors_are_the_same_on_any_connection(odd: Session) -> 
     second = odd(list_runs, page_size=2, cursor=first.next_cursor)
     assert [*first.items, *second.items] == runs[::-1]
     assert abs(runs[0].created_at - datetime.now(UTC)) < timedelta(minutes=1)
-    stalled = odd(list_stalled_runs, silent_for=timedelta(days=-1), page_size=1)
-    assert odd(list_stalled_runs, silent_for=timedelta(days=-1), cursor=stalled.next_cursor).items
+    odd.execute("UPDATE runstore.run_heads SET heartbeat_at = heartbeat_at - interval '1 hour'")
+    stalled = odd(list_stalled_runs, silent_for=timedelta(minutes=1), page_size=1)
+    assert odd(list_stalled_runs, silent_for=timedelta(minutes=1), cursor=stalled.next_cursor).items
     assert odd(expire_cta_events) == []
 
     with pytest.raises(NotFound):

@@ -99,7 +99,7 @@ def nothing_told(*expected: type[Exception]) -> Generator[None]:
 def refuse_transition(call: Caller) -> None:
     run = create_run(call)
     call(complete_feature_run, run.id, output=DOCUMENT)
-    call(complete_feature_run, run.id, output=DOCUMENT)
+    call(complete_feature_run, run.id, output=[DOCUMENT])
 
 
 def repeat_finish(call: Caller) -> None:
@@ -111,13 +111,13 @@ def repeat_finish(call: Caller) -> None:
 def repeat_phase(call: Caller) -> None:
     id = create_phase(call, create_run(call).id, input=DOCUMENT).id
     call(pass_phase_result, id, DOCUMENT)
-    call(pass_phase_result, id, DOCUMENT)
+    call(pass_phase_result, id, [DOCUMENT])
 
 
 def answer_twice(call: Caller) -> None:
     id = create_cta(call, create_run(call).id, request=DOCUMENT).id
     call(complete_cta_event, id, DOCUMENT)
-    call(complete_cta_event, id, DOCUMENT)
+    call(complete_cta_event, id, [DOCUMENT])
 
 
 def change_content(call: Caller) -> None:
