@@ -11,7 +11,7 @@ from psycopg import AsyncConnection, Connection
 from psycopg.pq import TransactionStatus
 
 from ._parameters import checked
-from ._query import Function, Steps, publish, transact, transact_async
+from ._query import Function, Steps, blocking, publish, transact, transact_async
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -36,7 +36,7 @@ def in_batches(define: Callable[P, Batches[R]]) -> Function[P, R]:
         batches = define(*args, **kwargs)
         if isinstance(conn, AsyncConnection):
             return _work_async(conn, define.__name__, batches)
-        return _work(conn, define.__name__, batches)
+        return _work(blocking(conn), define.__name__, batches)
 
     return cast("Function[P, R]", publish(call, define))
 

@@ -21,7 +21,7 @@ from ._cursors import keep, take, take_async
 from ._parameters import checked
 from ._sql import Sql
 from ._wire import wire_of
-from .errors import RunstoreError, translate
+from .errors import InvalidPayload, RunstoreError, translate
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -100,7 +100,7 @@ def query(define: Callable[P, Statement[R]]) -> Query[P, R]:
         statement = define(*args, **kwargs)
         if isinstance(conn, AsyncConnection):
             return _run_async(conn, statement)
-        return _run(conn, statement)
+        return _run(blocking(conn), statement)
 
     return cast("Query[P, R]", publish(call, define))
 
@@ -134,9 +134,16 @@ def operation(define: Callable[P, Steps[R]]) -> Operation[P, R]:
         steps = define(*args, **kwargs)
         if isinstance(conn, AsyncConnection):
             return transact_async(conn, steps)
-        return transact(conn, steps)
+        return transact(blocking(conn), steps)
 
     return cast("Operation[P, R]", publish(call, define))
+
+
+def blocking(conn: Connection[Any] | AsyncConnection[Any]) -> Connection[Any]:
+    """Return a blocking connection as it is, and refuse what is none."""
+    if isinstance(conn, Connection):
+        return conn
+    raise InvalidPayload("conn", f"must be a connection of psycopg, not a {type(conn).__name__}")
 
 
 def publish(call: Any, define: Callable[..., Any]) -> Any:

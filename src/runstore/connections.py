@@ -35,7 +35,7 @@ _LIBPQ: Final = {
 _POLL: Final = "_runstore_poll"
 
 
-def _settings(dsn: str, pooler: bool, overrides: Mapping[str, Any]) -> dict[str, Any]:
+def _settings(dsn: object, pooler: bool, overrides: Mapping[str, Any]) -> dict[str, Any]:
     if not isinstance(dsn, str):
         # Of os.environ.get, say.
         raise TypeError(f"the DSN must be a str, not {type(dsn).__name__}")

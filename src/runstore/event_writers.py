@@ -18,7 +18,7 @@ from ._gathering import Batch, Gathering
 from ._outages import Patience
 from .run_events import NewRunEvent, append_run_events
 from .run_notifiers import RunNotifier
-from .run_tails import AsyncioSource, BlockingSource
+from .run_tails import AsyncioSource, BlockingSource, check_source
 
 
 class EventWriter:
@@ -88,6 +88,7 @@ class EventWriter:
         notifier: RunNotifier | None = None,
     ) -> Any:
         """Make the writer for this kind of source."""
+        check_source(source)
         is_asyncio = isinstance(source, AsyncConnection | AsyncConnectionPool)
         return object.__new__(AsyncioEventWriter if is_asyncio else BlockingEventWriter)
 

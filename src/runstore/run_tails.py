@@ -30,6 +30,14 @@ BlockingSource = Connection[Any] | ConnectionPool[Any]
 AsyncioSource = AsyncConnection[Any] | AsyncConnectionPool[Any]
 
 
+def check_source(source: object) -> None:
+    """Refuse what is neither a connection nor a pool, such as a DSN."""
+    kinds = Connection | AsyncConnection | ConnectionPool | AsyncConnectionPool
+    if not isinstance(source, kinds):
+        kind = type(source).__name__
+        raise InvalidPayload("source", f"must be a connection or a pool of psycopg, not a {kind}")
+
+
 @overload
 def iter_run_events(
     conn: Connection[Any], run_id: UUID, *, after: int = 0, page_size: int = 200
@@ -143,6 +151,7 @@ def tail_run_events(
     read_run_events.bind(run_id, after=after, page_size=page_size)
     if not 0 < min_poll <= max_poll < float("inf"):
         raise InvalidPayload("min_poll", "must be more than 0 and not more than max_poll")
+    check_source(source)
     bare = isinstance(source, Connection | AsyncConnection)
     patience = Patience(0.0 if bare else give_up_after)
     steps = _Tail(run_id, page_size, min_poll, max_poll, patience).follow(after)

@@ -219,29 +219,65 @@ def test_a_silent_connection_fails_as_soon_as_it_is_used() -> None:
         runstore.get_run(silent(Connection), RUN)
 
 
-@pytest.mark.parametrize(
-    ("call", "message"),
-    [
+EXCESS: list[tuple[Callable[[Any], Any], str]] = [
+    (
+        lambda conn: library.finish_tool_call(conn, STRANGER, {}),
         (
-            lambda conn: library.finish_tool_call(conn, STRANGER, {}),
-            (
-                "finish_tool_call() takes nothing after tool_call_id by position:"
-                " name what follows (status=, result=, error=)"
-            ),
+            "finish_tool_call() takes nothing after tool_call_id by position:"
+            " name what follows (status=, result=, error=)"
         ),
-        (
-            lambda conn: library.get_run(conn, RUN, RUN),
-            "get_run() takes nothing after run_id by position",
-        ),
-        (
-            lambda conn: library.get_run_head(conn, RUN, RUN),
-            "get_run_head() takes nothing after run_id by position",
-        ),
-    ],
-)
+    ),
+    (
+        lambda conn: library.get_run(conn, RUN, RUN),
+        "get_run() takes nothing after run_id by position",
+    ),
+    (
+        lambda conn: library.get_run_head(conn, RUN, RUN),
+        "get_run_head() takes nothing after run_id by position",
+    ),
+]
+
+
+@pytest.mark.parametrize(("call", "message"), EXCESS)
 def test_too_many_positions_are_told_by_what_is_to_be_named(
     call: Callable[[Any], Any], message: str
 ) -> None:
     with pytest.raises(TypeError) as raised:
         call(silent(Connection))
     assert str(raised.value) == message
+
+
+class Pool:
+    """What is no connection, though it may lend one."""
+
+
+CALLS: list[Callable[[Any], Any]] = [
+    lambda conn: library.get_run(conn, RUN),
+    lambda conn: library.delete_run(conn, RUN),
+    lambda conn: library.append_run_events(conn, RUN, [runstore.NewRunEvent(type="token")]),
+    lambda conn: library.purge_runs(conn, AWARE),
+]
+
+
+@pytest.mark.parametrize("conn", [Pool(), SECRET, None], ids=["pool", "DSN", "None"])
+@pytest.mark.parametrize("call", CALLS)
+def test_what_is_no_connection_is_refused(call: Callable[[Any], Any], conn: Any) -> None:
+    with pytest.raises(InvalidPayload) as raised:
+        call(conn)
+    assert raised.value.path == "conn"
+    kind = type(conn).__name__
+    assert raised.value.reason == f"must be a connection of psycopg, not a {kind}"
+
+
+SOURCES: list[Callable[[Any], Any]] = [
+    lambda source: library.tail_run_events(source, RUN),
+    lambda source: library.EventWriter(source, RUN),
+]
+
+
+@pytest.mark.parametrize("make", SOURCES)
+def test_what_is_neither_a_connection_nor_a_pool_is_refused(make: Callable[[Any], Any]) -> None:
+    with pytest.raises(InvalidPayload) as raised:
+        make(SECRET)
+    assert raised.value.path == "source"
+    assert raised.value.reason == "must be a connection or a pool of psycopg, not a str"

@@ -87,6 +87,13 @@ def test_a_file_appears_when_it_is_whole(run_id: UUID, database: str, tmp_path: 
     assert [path.name for path in tmp_path.iterdir()] == ["run.jsonl"]
 
 
+def test_a_dash_is_standard_output(run_id: UUID, database: str) -> None:
+    said = runstore("export", run_id, "-o", "-", "--json", "--dsn", database)
+
+    assert (said.status, said.err) == (0, "")
+    assert said.out == runstore("export", run_id, "--dsn", database).out
+
+
 def test_a_file_that_cannot_be_written_is_named(run_id: UUID, database: str) -> None:
     said = runstore("export", run_id, "-o", "/nowhere/run.jsonl", "--dsn", database)
 
