@@ -150,7 +150,7 @@ def held_run(call: Caller) -> Arguments:
 
 def exported_run(call: Any) -> Arguments:
     (run_id,), _ = ended_run(call)
-    lines = [*runstore.iter_run_export(call.conn, run_id)]
+    lines: list[bytes] = [*runstore.iter_run_export(call.conn, run_id)]
     call(runstore.delete_run, run_id)
     return given(lines)
 

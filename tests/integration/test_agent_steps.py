@@ -269,7 +269,12 @@ def test_a_step_that_was_recorded_as_finished_is_finished(call: Caller) -> None:
     invocation = create_invocation(call, create_run(call).id).id
     id = create_step(call, invocation, content="all", tokens=3).id
     before = contents(call)
-    for other in ({"content": "more"}, {"tokens": 0}, {"content": "all", "tokens": 4}):
+    others: list[dict[str, Any]] = [
+        {"content": "more"},
+        {"tokens": 0},
+        {"content": "all", "tokens": 4},
+    ]
+    for other in others:
         with pytest.raises(InvalidTransition) as raised:
             call(finish_agent_step, id, **other)
         assert raised.value.status == "finished"

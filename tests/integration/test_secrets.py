@@ -15,6 +15,7 @@ from uuid import UUID
 import psycopg
 import pytest
 from click.testing import CliRunner
+from psycopg import AsyncConnection, Connection
 from psycopg_pool import PoolTimeout
 
 from connections import Caller, Kind
@@ -349,11 +350,11 @@ def test_a_repr_tells_no_payload(call: Caller) -> None:
 def test_the_loss_of_a_writer_tells_no_payload(call: Caller, connection_kind: Kind) -> None:
     run_id: UUID = new_run_id()
 
-    def write(conn: Any) -> Any:
+    def write(conn: Connection[Any]) -> None:
         with EventWriter(conn, run_id) as writer:
             writer.append(event())
 
-    async def write_async(conn: Any) -> None:
+    async def write_async(conn: AsyncConnection[Any]) -> None:
         async with EventWriter(conn, run_id) as writer:
             await writer.append(event())
 

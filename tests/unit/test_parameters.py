@@ -107,93 +107,93 @@ def test_an_argument_of_another_type_is_refused_by_name(kind: type[Any]) -> None
         assert SECRET not in "".join(traceback.format_exception(raised.value))
 
 
-@pytest.mark.parametrize(
-    ("call", "path", "reason"),
-    [
-        (lambda c: library.get_run(c, STRANGER), "run_id", "is not a run id"),
-        (lambda c: library.get_phase_results(c, STRANGER), "run_id", "is not a run id"),
-        (
-            lambda c: library.list_tool_calls(c, RUN, invocation_id=STRANGER),
-            "invocation_id",
-            "belongs to another run",
-        ),
-        (
-            lambda c: library.list_agent_invocations(c, RUN, phase_result_id=STRANGER),
-            "phase_result_id",
-            "belongs to another run",
-        ),
-        (lambda c: library.update_feature_run_phase(c, RUN, ""), "phase", "String should have at"),
-        (lambda c: library.update_feature_run_phase(c, RUN, LONG), "phase", "String should have"),
-        (lambda c: library.list_runs(c, page_size=0), "page_size", "must be from 1 to"),
-        (lambda c: library.list_runs(c, page_size=10_001), "page_size", "must be from 1 to"),
-        (lambda c: library.list_runs(c, cursor=SECRET), "cursor", "is not one that this list"),
-        (lambda c: library.read_run_events(c, RUN, after=-1), "after", "should be greater than"),
-        (lambda c: library.read_run_events(c, RUN, after=2**63), "after", "should be less than"),
-        (
-            lambda c: library.finish_agent_step(c, STRANGER, tokens=-1),
-            "tokens",
-            "should be greater than or equal to 0",
-        ),
-        (
-            lambda c: library.finish_tool_call(c, STRANGER, status="open"),
-            "status",
-            "should be 'completed', 'failed', 'denied' or 'unknown'",
-        ),
-        (
-            lambda c: library.order_report_sections(c, STRANGER, ["a", f"{SECRET}\0"]),
-            "slugs[1]",
-            "holds a NUL character",
-        ),
-        (
-            lambda c: library.order_report_sections(c, STRANGER, ["a", "a"]),
-            "slugs",
-            "holds a slug twice",
-        ),
-        (lambda c: library.append_run_events(c, RUN, 5), "events", "must be a list, not a int"),
-        (
-            lambda c: library.append_run_events(c, RUN, [{"type": SECRET}]),
-            "events[0]",
-            "must be a NewRunEvent, not a dict",
-        ),
-        (lambda c: library.create_agent_steps(c, SECRET), "data", "must be a list, not a str"),
-        (lambda c: library.import_run_events(c, RUN, 5), "events", "must be a list, not a int"),
-        (lambda c: library.import_run_events(c, SECRET, []), "run_id", "should be an instance"),
-        (lambda c: library.tail_run_events(c, SECRET), "run_id", "should be an instance"),
-        (
-            lambda c: library.tail_run_events(c, RUN, min_poll="1"),
-            "min_poll",
-            "should be a valid number",
-        ),
-        (lambda c: library.iter_run_events(c, RUN, after="1"), "after", "should be a valid"),
-        (lambda c: library.EventWriter(c, SECRET), "run_id", "should be an instance of UUID"),
-        (
-            lambda c: library.EventWriter(c, RUN, max_delay=SECRET),
-            "max_delay",
-            "should be a valid number",
-        ),
-        (
-            lambda c: library.settle_usage(c, STRANGER, {"tokens": -1}),
-            "amounts.tokens",
-            "should be greater than or equal to 0",
-        ),
-        (
-            lambda c: library.settle_usage(c, STRANGER, {SECRET * 37: 1}),
-            "amounts[a key]",
-            "String should have at most 255 characters",
-        ),
-        (
-            lambda c: library.summarize_usage(c, "a", since=AWARE, until=AWARE, by=[[]]),
-            "by",
-            "must be of provider",
-        ),
-        (
-            lambda c: library.list_stalled_runs(c, silent_for=timedelta.max),
-            "silent_for",
-            "should be less than or equal to",
-        ),
-        (lambda c: library.pass_phase_result(c, STRANGER, {"a": {1}}), "output.a", "is a set"),
-    ],
-)
+MEANINGLESS: list[tuple[Callable[[Any], object], str, str]] = [
+    (lambda c: library.get_run(c, STRANGER), "run_id", "is not a run id"),
+    (lambda c: library.get_phase_results(c, STRANGER), "run_id", "is not a run id"),
+    (
+        lambda c: library.list_tool_calls(c, RUN, invocation_id=STRANGER),
+        "invocation_id",
+        "belongs to another run",
+    ),
+    (
+        lambda c: library.list_agent_invocations(c, RUN, phase_result_id=STRANGER),
+        "phase_result_id",
+        "belongs to another run",
+    ),
+    (lambda c: library.update_feature_run_phase(c, RUN, ""), "phase", "String should have at"),
+    (lambda c: library.update_feature_run_phase(c, RUN, LONG), "phase", "String should have"),
+    (lambda c: library.list_runs(c, page_size=0), "page_size", "must be from 1 to"),
+    (lambda c: library.list_runs(c, page_size=10_001), "page_size", "must be from 1 to"),
+    (lambda c: library.list_runs(c, cursor=SECRET), "cursor", "is not one that this list"),
+    (lambda c: library.read_run_events(c, RUN, after=-1), "after", "should be greater than"),
+    (lambda c: library.read_run_events(c, RUN, after=2**63), "after", "should be less than"),
+    (
+        lambda c: library.finish_agent_step(c, STRANGER, tokens=-1),
+        "tokens",
+        "should be greater than or equal to 0",
+    ),
+    (
+        lambda c: library.finish_tool_call(c, STRANGER, status="open"),
+        "status",
+        "should be 'completed', 'failed', 'denied' or 'unknown'",
+    ),
+    (
+        lambda c: library.order_report_sections(c, STRANGER, ["a", f"{SECRET}\0"]),
+        "slugs[1]",
+        "holds a NUL character",
+    ),
+    (
+        lambda c: library.order_report_sections(c, STRANGER, ["a", "a"]),
+        "slugs",
+        "holds a slug twice",
+    ),
+    (lambda c: library.append_run_events(c, RUN, 5), "events", "must be a list, not a int"),
+    (
+        lambda c: library.append_run_events(c, RUN, [{"type": SECRET}]),
+        "events[0]",
+        "must be a NewRunEvent, not a dict",
+    ),
+    (lambda c: library.create_agent_steps(c, SECRET), "data", "must be a list, not a str"),
+    (lambda c: library.import_run_events(c, RUN, 5), "events", "must be a list, not a int"),
+    (lambda c: library.import_run_events(c, SECRET, []), "run_id", "should be an instance"),
+    (lambda c: library.tail_run_events(c, SECRET), "run_id", "should be an instance"),
+    (
+        lambda c: library.tail_run_events(c, RUN, min_poll="1"),
+        "min_poll",
+        "should be a valid number",
+    ),
+    (lambda c: library.iter_run_events(c, RUN, after="1"), "after", "should be a valid"),
+    (lambda c: library.EventWriter(c, SECRET), "run_id", "should be an instance of UUID"),
+    (
+        lambda c: library.EventWriter(c, RUN, max_delay=SECRET),
+        "max_delay",
+        "should be a valid number",
+    ),
+    (
+        lambda c: library.settle_usage(c, STRANGER, {"tokens": -1}),
+        "amounts.tokens",
+        "should be greater than or equal to 0",
+    ),
+    (
+        lambda c: library.settle_usage(c, STRANGER, {SECRET * 37: 1}),
+        "amounts[a key]",
+        "String should have at most 255 characters",
+    ),
+    (
+        lambda c: library.summarize_usage(c, "a", since=AWARE, until=AWARE, by=[[]]),
+        "by",
+        "must be of provider",
+    ),
+    (
+        lambda c: library.list_stalled_runs(c, silent_for=timedelta.max),
+        "silent_for",
+        "should be less than or equal to",
+    ),
+    (lambda c: library.pass_phase_result(c, STRANGER, {"a": {1}}), "output.a", "is a set"),
+]
+
+
+@pytest.mark.parametrize(("call", "path", "reason"), MEANINGLESS)
 @pytest.mark.parametrize("kind", [Connection, AsyncConnection])
 def test_an_argument_that_cannot_be_meant_is_refused(
     kind: type[Any], call: Callable[[Any], object], path: str, reason: str

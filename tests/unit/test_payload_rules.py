@@ -54,23 +54,23 @@ def process_rules() -> Iterator[None]:
 # The limit
 
 
-@pytest.mark.parametrize(
-    ("make", "overhead", "reason"),
-    [
-        (lambda n: NewRunEvent(type="a", payload="x" * n), 2, "payload: is larger than 1048576"),
-        (lambda n: NewRunEvent(type="a", payload={"é": "x" * n}), 9, "payload: is larger than"),
-        (
-            lambda n: complete_feature_run.bind(RUN, output=["x" * n]),
-            4,
-            "output: is larger than 1048576 bytes of JSON",
-        ),
-        (
-            lambda n: NewMemoryRecord(run_id=RUN, kind="a", content="é" + "x" * n),
-            2,
-            "content: is larger than 1048576 bytes",
-        ),
-    ],
-)
+LARGE: list[tuple[Callable[[int], object], int, str]] = [
+    (lambda n: NewRunEvent(type="a", payload="x" * n), 2, "payload: is larger than 1048576"),
+    (lambda n: NewRunEvent(type="a", payload={"é": "x" * n}), 9, "payload: is larger than"),
+    (
+        lambda n: complete_feature_run.bind(RUN, output=["x" * n]),
+        4,
+        "output: is larger than 1048576 bytes of JSON",
+    ),
+    (
+        lambda n: NewMemoryRecord(run_id=RUN, kind="a", content="é" + "x" * n),
+        2,
+        "content: is larger than 1048576 bytes",
+    ),
+]
+
+
+@pytest.mark.parametrize(("make", "overhead", "reason"), LARGE)
 def test_a_payload_is_as_large_as_a_mebibyte(
     make: Callable[[int], object], overhead: int, reason: str
 ) -> None:
@@ -139,23 +139,23 @@ def test_what_is_too_much_for_a_message_is_refused(monkeypatch: pytest.MonkeyPat
 # Sanitized
 
 
-@pytest.mark.parametrize(
-    ("document", "stored"),
-    [
-        ("a\0b", "a\ufffdb"),
-        ("\\u0000", "\\u0000"),
-        ("cut off \ud83d", "cut off \ufffd"),
-        ("\ude00\ud83d", "\ufffd\ufffd"),
-        ("\ud83d" + "\ude00", "😀"),
-        (["\ud83d\ude00\ud83d"], ["😀\ufffd"]),
-        ({"a\0": {"b": "\0"}}, {"a\ufffd": {"b": "\ufffd"}}),
-        ([math.nan, math.inf, {"a": -math.inf}], [None, None, {"a": None}]),
-        (2**64, "18446744073709551616"),
-        ([-(2**63) - 1, 2**64 - 1], ["-9223372036854775809", 2**64 - 1]),
-        ({"a": 10**5000}, {"a": "1" + "0" * 5000}),
-        ((True, None, 1.5, "text", ()), [True, None, 1.5, "text", []]),
-    ],
-)
+SANITIZED: list[tuple[Any, JsonValue]] = [
+    ("a\0b", "a\ufffdb"),
+    ("\\u0000", "\\u0000"),
+    ("cut off \ud83d", "cut off \ufffd"),
+    ("\ude00\ud83d", "\ufffd\ufffd"),
+    ("\ud83d" + "\ude00", "😀"),
+    (["\ud83d\ude00\ud83d"], ["😀\ufffd"]),
+    ({"a\0": {"b": "\0"}}, {"a\ufffd": {"b": "\ufffd"}}),
+    ([math.nan, math.inf, {"a": -math.inf}], [None, None, {"a": None}]),
+    (2**64, "18446744073709551616"),
+    ([-(2**63) - 1, 2**64 - 1], ["-9223372036854775809", 2**64 - 1]),
+    ({"a": 10**5000}, {"a": "1" + "0" * 5000}),
+    ((True, None, 1.5, "text", ()), [True, None, 1.5, "text", []]),
+]
+
+
+@pytest.mark.parametrize(("document", "stored"), SANITIZED)
 def test_what_cannot_be_stored_is_replaced(document: Any, stored: JsonValue) -> None:
     with payload_rules(sanitize=True):
         assert sent(document) == stored
