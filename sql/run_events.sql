@@ -193,24 +193,26 @@ SELECT
     own.last_seq AS own_last_seq
 FROM batch
 INNER JOIN runstore.runs ON batch.run_id = runs.id
-CROSS JOIN LATERAL (
-    SELECT
-        count(run_events.seq) AS event_count,
-        coalesce(max(run_segments.to_seq), 0) AS last_seq
-    FROM runstore.run_segments
-    LEFT JOIN runstore.run_events
-        ON
-            run_segments.source_run_id = run_events.run_id
-            AND run_events.seq BETWEEN run_segments.from_seq AND run_segments.to_seq
-    WHERE run_segments.run_id = batch.run_id
-) AS shared
-CROSS JOIN LATERAL (
-    SELECT
-        count(*) AS event_count,
-        min(run_events.seq) AS first_seq,
-        max(run_events.seq) AS last_seq
-    FROM runstore.run_events
-    WHERE run_events.run_id = batch.run_id
-        AND run_events.seq > coalesce(runs.purged_seq, 0)
-) AS own
+CROSS JOIN
+    LATERAL (
+        SELECT
+            count(run_events.seq) AS event_count,
+            coalesce(max(run_segments.to_seq), 0) AS last_seq
+        FROM runstore.run_segments
+        LEFT JOIN runstore.run_events
+            ON
+                run_segments.source_run_id = run_events.run_id
+                AND run_events.seq BETWEEN run_segments.from_seq AND run_segments.to_seq
+        WHERE run_segments.run_id = batch.run_id
+    ) AS shared
+CROSS JOIN
+    LATERAL (
+        SELECT
+            count(*) AS event_count,
+            min(run_events.seq) AS first_seq,
+            max(run_events.seq) AS last_seq
+        FROM runstore.run_events
+        WHERE run_events.run_id = batch.run_id
+            AND run_events.seq > coalesce(runs.purged_seq, 0)
+    ) AS own
 ORDER BY batch.run_id;
