@@ -36,6 +36,8 @@ ROOT = Path(__file__).parents[2]
 IMPORT = ROOT / "examples" / "import_conversations.py"
 RECORDED = ROOT.parent / "shared" / "data" / "tau_airline_conversations.json"
 
+pytestmark = pytest.mark.direct(reason="its program prepares statements")
+
 recorded_by_an_agent = pytest.mark.skipif(
     not RECORDED.exists(), reason="the recorded conversations are no part of the project"
 )

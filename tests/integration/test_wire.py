@@ -33,6 +33,8 @@ from runstore._query import Query
 from runstore.queries import Sql, Statement, query
 from sessions import Session, open_session
 
+pytestmark = pytest.mark.direct(reason="it looks at what its own session has prepared, and ends it")
+
 NUMBER = Decimal("-12345678901234567890.0123456789")
 TINY = Decimal("1e-20")
 OURS = "SELECT count(*) FROM pg_prepared_statements WHERE name LIKE 'runstore%%'"

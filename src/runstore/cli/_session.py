@@ -6,6 +6,7 @@ import functools
 import io
 import logging
 import os
+import re
 import signal
 import sys
 import threading
@@ -43,12 +44,18 @@ class Session:
     verbose: bool
 
     def connect(self) -> Connection[Any]:
-        """Open a connection to the database, as the tenant that was asked for."""
-        conn = connect(self.dsn)
-        if self.tenant is not None:
-            # For the session: every command has its own, and ends with it.
-            conn.execute("SELECT set_config('runstore.tenant_id', %s, false)", (self.tenant,))
-        return conn
+        """Open a connection to the database, as the tenant that was asked for.
+
+        Nothing is prepared: a command repeats little, and a pooler may stand in between.
+        """
+        if self.tenant is None:
+            return connect(self.dsn, pooler=True)
+        # From the start, and not by SET: a pooler in transaction mode refuses this, while that
+        # would hold for whoever has the session next.
+        given = conninfo_to_dict(self.dsn).get("options") or os.environ.get("PGOPTIONS", "")
+        tenant = re.sub(r"([\\\s])", r"\\\1", self.tenant)
+        options = f"{given} -c runstore.tenant_id={tenant}".strip()
+        return connect(self.dsn, pooler=True, options=options)
 
     def answer(self, document: object) -> None:
         """Print a document as one line of JSON: times in ISO 8601, decimals as strings."""
