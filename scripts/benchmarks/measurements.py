@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any, Final
 
 import psycopg
+from rich.console import Console
+from rich.progress import track
 
 import growth
 import limits
@@ -93,7 +95,17 @@ def _play(
             sessions=options.sessions,
             rounds=options.rounds,
         )
-        return report.summed_up(name, commits, contestants, list(rounds))
+        # It is drawn between two rounds, and takes nothing from a contestant's turn.
+        shown = track(
+            rounds,
+            f"{name}, {commits}",
+            total=options.sessions * options.rounds,
+            console=Console(stderr=True),
+            transient=True,
+            auto_refresh=False,
+            disable=not sys.stderr.isatty(),
+        )
+        return report.summed_up(name, commits, contestants, list(shown))
 
 
 def profile(server: Server, options: Namespace) -> Measured:
