@@ -20,6 +20,7 @@ from griffe import (
     Function,
     Parameter,
     ParameterKind,
+    Parameters,
 )
 
 _MAKERS = {"query", "operation"}
@@ -59,7 +60,7 @@ class CallSignatures(Extension):
             annotation=ExprName("Connection | AsyncConnection"),
             kind=ParameterKind.positional_or_keyword,
         )
-        func.parameters._params.insert(0, conn)  # noqa: SLF001 - it has no public insert.
+        func.parameters = Parameters(conn, *func.parameters)
         func.returns = _unwrapped(func.returns)
         # Decorators say how it is made, which is not the caller's business.
         func.decorators = []
