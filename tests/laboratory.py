@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from contextlib import nullcontext
 from typing import Any
@@ -53,6 +54,24 @@ def stored(observer: Caller, write: Write) -> Contents:
         table: [{k: v for k, v in row.items() if k not in write.moving} for row in each]
         for table, each in rows.items()
     }
+
+
+def await_rollback(observer: Caller) -> None:
+    """Return when no transaction is open, but the caller's own.
+
+    The server takes a moment to notice that a connection is gone, and to give its locks back:
+    until then, a call that passes over what is locked does nothing.
+    """
+    deadline = time.monotonic() + 10
+    while observer.execute(
+        """
+        SELECT pid FROM pg_stat_activity
+        WHERE datname = current_database() AND backend_type = 'client backend'
+        AND xact_start IS NOT NULL AND pid <> pg_backend_pid()
+        """
+    ):
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
 
 
 def shape(before: Contents, after: Contents) -> Shape:

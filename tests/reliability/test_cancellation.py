@@ -19,7 +19,7 @@ from psycopg_pool import AsyncConnectionPool
 import runstore
 from connections import Caller
 from invariants import broken
-from laboratory import arrange, repeat, shape, stored
+from laboratory import arrange, await_rollback, repeat, shape, stored
 from reads import OTHERS, reads
 from runstore import (
     NewChatRun,
@@ -120,6 +120,7 @@ async def test_a_write_that_is_cancelled_anywhere_is_done_once_when_it_is_repeat
 
             reached = await cancelled_at(suspension, act)
             await check(pool)
+            await_rollback(observer)
             left = stored(observer, write)
             happened = left != before
             assert shape(before, left) in ({}, done)

@@ -11,7 +11,7 @@ import pytest
 from connections import Caller, Kind
 from fault_connections import Fault, Side, open_faulty
 from invariants import broken
-from laboratory import arrange, perform, repeat, said, shape, stored
+from laboratory import arrange, await_rollback, perform, repeat, said, shape, stored
 from runstore import NewChatRun, append_run_events, complete_run, create_run, pipeline
 from sessions import Session
 from writes import EVENTS, IN_BATCHES, WRITES, Write, public_functions
@@ -73,6 +73,7 @@ def test_a_write_that_fails_anywhere_is_done_once_when_it_is_repeated(  # noqa: 
             ):
                 perform(session, write, arguments, in_block=in_block)
 
+            await_rollback(observer)
             # All of it was written or nothing, and all of it when the last answer was lost.
             left = stored(observer, write)
             assert shape(before, left) in ({}, done)
