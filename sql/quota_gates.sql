@@ -3,9 +3,11 @@
 
 -- name: reserve_usages :many
 -- Hold what fits of several reservations of one subject: in their order, up to one that does not
--- fit with those before it; those that do not even fit alone are passed over. A counter that is
--- missing, or on which plainly none of them fits, is not locked, and holds none of its meter.
--- not null: id, tenant_id, metadata, created_at, expires_at
+-- fit with those before it. Those that do not even fit alone are passed over, and answered with the
+-- hard quota that they would pass; of several, the one that resets last. A counter that is missing,
+-- or on which plainly none of them fits, is not locked, and holds none of its meter.
+-- No row of one: it does not fit with those before it, a counter was missing, or its id is taken.
+-- not null: id, used, held, asked
 WITH given AS MATERIALIZED (
     SELECT
         id,
@@ -43,14 +45,26 @@ asked AS MATERIALIZED (
         quotas.subject_id,
         quotas.id AS quota_id,
         quotas.meter,
+        quotas.period,
+        quotas.timezone,
+        quotas.limit_amount,
         runstore.window_start(quotas.period, quotas.timezone, statement_timestamp()) AS window_start,
         CASE WHEN quotas.hard THEN quotas.limit_amount END AS ceiling,
-        smallest.amount
+        smallest.amount,
+        coalesce(seen.used, 0) AS used,
+        coalesce(seen.held, 0) AS held
     FROM runstore.quotas
     INNER JOIN LATERAL (
         SELECT min((given.amounts ->> quotas.meter)::bigint) AS amount
         FROM given
     ) AS smallest ON true
+    LEFT JOIN runstore.usage_counters AS seen
+        ON
+            quotas.tenant_id = seen.tenant_id
+            AND quotas.subject_id = seen.subject_id
+            AND quotas.id = seen.quota_id
+            AND runstore.window_start(quotas.period, quotas.timezone, statement_timestamp())
+            = seen.window_start
     WHERE quotas.tenant_id = coalesce(%(tenant_id)s::text, runstore.current_tenant_id())
         AND quotas.subject_id = %(subject_id)s
         AND smallest.amount IS NOT NULL
@@ -62,10 +76,8 @@ locked AS MATERIALIZED (
         usage_counters.subject_id,
         usage_counters.quota_id,
         usage_counters.window_start,
-        CASE
-            WHEN asked.ceiling IS NOT NULL
-                THEN greatest(asked.ceiling - usage_counters.used - usage_counters.held, 0)
-        END AS room
+        usage_counters.used,
+        usage_counters.held
     FROM asked
     INNER JOIN runstore.usage_counters
         ON
@@ -83,17 +95,55 @@ locked AS MATERIALIZED (
     FOR UPDATE OF usage_counters
 ),
 
+present AS MATERIALIZED (
+    SELECT
+        asked.quota_id,
+        asked.meter,
+        asked.period,
+        asked.limit_amount,
+        asked.window_start,
+        runstore.window_end(asked.period, asked.timezone, asked.window_start) AS resets_at,
+        coalesce(locked.used, asked.used) AS used,
+        coalesce(locked.held, asked.held) AS held,
+        CASE
+            WHEN asked.ceiling IS NOT NULL
+                THEN
+                    greatest(
+                        asked.ceiling - coalesce(locked.used, asked.used) - coalesce(locked.held, asked.held),
+                        0
+                    )
+        END AS room,
+        locked.quota_id IS NOT NULL AS counted
+    FROM asked
+    LEFT JOIN locked ON asked.quota_id = locked.quota_id
+),
+
 line AS MATERIALIZED (
     SELECT
+        given.id,
         given.place,
-        asked.quota_id,
-        asked.window_start,
-        (given.amounts ->> asked.meter)::bigint AS amount,
-        locked.room,
-        locked.quota_id IS NOT NULL AS counted
+        present.quota_id,
+        present.window_start,
+        present.meter,
+        present.resets_at,
+        (given.amounts ->> present.meter)::bigint AS amount,
+        present.room,
+        present.counted
     FROM given
-    INNER JOIN asked ON (given.amounts ->> asked.meter) IS NOT NULL
-    LEFT JOIN locked ON asked.quota_id = locked.quota_id
+    INNER JOIN present ON (given.amounts ->> present.meter) IS NOT NULL
+),
+
+obstacle AS (
+    SELECT DISTINCT ON (line.place)
+        line.id,
+        line.quota_id,
+        line.amount
+    FROM line
+    WHERE line.amount > line.room
+    ORDER BY
+        line.place ASC,
+        line.resets_at DESC NULLS FIRST,
+        line.meter ASC
 ),
 
 possible AS MATERIALIZED (
@@ -202,12 +252,22 @@ held AS (
 )
 
 SELECT
-    reservation.id,
+    coalesce(reservation.id, obstacle.id) AS id,
     reservation.tenant_id,
     reservation.metadata,
     reservation.created_at,
-    reservation.expires_at
-FROM reservation;
+    reservation.expires_at,
+    present.quota_id,
+    present.meter,
+    present.period,
+    present.limit_amount,
+    present.used,
+    present.held,
+    obstacle.amount AS asked,
+    present.resets_at
+FROM reservation
+FULL JOIN obstacle ON reservation.id = obstacle.id
+LEFT JOIN present ON obstacle.quota_id = present.quota_id;
 
 -- name: make_usage_counters :many
 -- Make the counters that are missing, since their windows are new, of a subject's quotas on these

@@ -3,7 +3,7 @@
 A counter changes hands at a commit, so one subject has about as many reservations a second as
 the server has commits one after the other. A gate makes one statement, and one commit, of all
 the reservations that wait. It needs no thread of its own: of the callers that wait one sends the
-statement for all of them, on its own connection, and the next one follows when it is done.
+statement for all of them, and the next one follows when it is done.
 """
 
 from __future__ import annotations
@@ -12,23 +12,25 @@ import asyncio
 import threading
 from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any, Final, overload
 from uuid import UUID
 
 from psycopg import AsyncConnection, Connection
 from psycopg.pq import TransactionStatus
-from pydantic import JsonValue
+from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
 from . import _sql
 from ._arrays import arrays_of
-from ._models import Row
 from ._parameters import checked
 from ._query import Rows, Statement, Steps, drive, drive_async, query, reads
-from ._statements import parameters_of
+from ._statements import maker, parameters_of
 from .errors import InvalidPayload, RunstoreError
+from .run_tails import AsyncioSource, BlockingSource, check_source
+from .usage_counters import ExceededQuota
 from .usage_reservations import (
+    Grant,
     NewReservation,
     Reservation,
     decide,
@@ -43,34 +45,31 @@ MAX_BATCH: Final = 1000
 _Subject = tuple[str | None, str]
 
 
-class GrantOf(Row):
-    """What the database adds to one of several reservations, by its id."""
-
-    id: UUID
-    tenant_id: str
-    metadata: dict[str, JsonValue]
-    created_at: datetime
-    expires_at: datetime
-
-
 @query
-@reads(GrantOf)
-def reserve_usages(data: Sequence[NewReservation]) -> Statement[list[Reservation]]:
-    """Hold what fits of several reservations of one subject, and return what is held, in no order.
+@reads(UUID, Grant | None, ExceededQuota | None)
+def reserve_usages(
+    data: Sequence[NewReservation],
+) -> Statement[dict[UUID, Reservation | ExceededQuota]]:
+    """Hold what fits of several reservations of one subject, and return by id what became of them.
 
-    One statement: in their order, up to one that does not fit with those before it; those that do
-    not even fit alone are passed over. What is missing in the answer may be exceeded, repeated, or
-    the first of a new window: `reserve_usage` decides each of them.
+    One statement: in their order, up to one that does not fit with those before it. For one that
+    does not even fit alone the answer is the quota that it would pass. What is missing in the
+    answer comes after one that does not fit, is repeated, or is the first of a new window:
+    `reserve_usage` decides each of them.
     """
     columns = _columns_of(data)
     given = {item.id: item for item in data}
+    exceeded = maker(ExceededQuota)
 
-    def read(rows: Rows) -> list[Reservation]:
-        return [granted(given[row[0]], row[1:]) for row in rows]
+    def read(rows: Rows) -> dict[UUID, Reservation | ExceededQuota]:
+        return {
+            row[0]: granted(given[row[0]], row[1:5]) if row[5] is None else exceeded(row[5:])
+            for row in rows
+        }
 
-    def refused(error: RunstoreError) -> Steps[list[Reservation]]:
+    def refused(error: RunstoreError) -> Steps[dict[UUID, Reservation | ExceededQuota]]:
         yield from pass_over_taken(error)
-        return []
+        return {}
 
     return Statement(_SQL["reserve_usages"], columns, read, refused=refused)
 
@@ -106,17 +105,19 @@ class _Caller:
     data: NewReservation
     wake: Callable[[], object]
     leads: bool = False
-    answer: Reservation | None = None
+    answer: Reservation | ExceededQuota | None = None
 
 
 class QuotaGate:
     """Reserves like `reserve_usage`, with the same answers, for many callers of one process.
 
-    `gate.reserve_usage(conn, data)`, awaited where `conn` is an `AsyncConnection`; any number of
-    threads and tasks may share a gate, each with a connection of its own. A reservation that
-    finds nobody at work on its subject is sent at once. Those that come meanwhile wait, and are
-    sent together, at most `max_batch` of them, by one of their callers and on its connection.
-    What is not held by that is decided by its own caller's own statements.
+    `gate.reserve_usage(source, data)`, awaited where the source is an asyncio connection or pool;
+    any number of threads and tasks may share a gate. A reservation that finds nobody at work on its
+    subject is sent at once. Those that come meanwhile wait, and are sent together, at most
+    `max_batch` of them, by one of their callers. With a pool only that one borrows a connection:
+    however many wait, a subject takes one connection of the pool at a time, and what was written on
+    it is committed before anyone is answered. What the batch does not decide, each caller's own
+    statements do.
 
     Within a transaction, and on a connection without autocommit, it is `reserve_usage`: what
     others wait for must commit at once.
@@ -132,27 +133,28 @@ class QuotaGate:
         self._waiting: dict[_Subject, deque[_Caller]] = {}
 
     @overload
-    def reserve_usage(self, conn: Connection[Any], data: NewReservation) -> Reservation: ...
+    def reserve_usage(self, source: BlockingSource, data: NewReservation) -> Reservation: ...
     @overload
     def reserve_usage(
-        self, conn: AsyncConnection[Any], data: NewReservation
+        self, source: AsyncioSource, data: NewReservation
     ) -> Coroutine[Any, Any, Reservation]: ...
     def reserve_usage(
-        self, conn: Connection[Any] | AsyncConnection[Any], data: NewReservation
+        self, source: BlockingSource | AsyncioSource, data: NewReservation
     ) -> Reservation | Coroutine[Any, Any, Reservation]:
         """Reserve as `reserve_usage` does, together with whoever waits for the same subject.
 
         A caller that is interrupted or cancelled while its reservation is being sent does not know
         whether it is held, as with every other call.
         """
+        check_source(source)
         parameters_of(data, NewReservation)
-        if isinstance(conn, AsyncConnection):
-            return self._reserve_async(conn, data)
-        return self._reserve(conn, data)
+        if isinstance(source, AsyncConnection | AsyncConnectionPool):
+            return self._reserve_async(source, data)
+        return self._reserve(source, data)
 
-    def _reserve(self, conn: Connection[Any], data: NewReservation) -> Reservation:
-        if not _commits_at_once(conn):
-            return reserve_usage(conn, data)
+    def _reserve(self, source: BlockingSource, data: NewReservation) -> Reservation:
+        if isinstance(source, Connection) and not _commits_at_once(source):
+            return reserve_usage(source, data)
         turn = threading.Event()
         caller = _Caller(data, turn.set)
         if not self._lead(caller):
@@ -162,33 +164,46 @@ class QuotaGate:
                 self._withdraw(caller)
                 raise
         if caller.leads:
-            batch = self._gather(caller)
+            batch = [caller]
             try:
-                _answer(batch, drive(conn, _send(batch)))
+                with _lend(source) as conn:
+                    self._gather(batch)
+                    answers = drive(conn, _send(batch))
+                _answer(batch, answers)
             finally:
                 self._hand_over(batch)
-        return drive(conn, decide(data)) if caller.answer is None else caller.answer
+        if caller.answer is None:
+            with _lend(source) as conn:
+                return drive(conn, decide(data))
+        return _told(caller.answer)
 
-    async def _reserve_async(self, conn: AsyncConnection[Any], data: NewReservation) -> Reservation:
-        if not _commits_at_once(conn):
-            return await reserve_usage(conn, data)
-        turn = asyncio.Event()
-        caller = _Caller(data, _waker(asyncio.get_running_loop(), turn))
+    async def _reserve_async(self, source: AsyncioSource, data: NewReservation) -> Reservation:
+        if isinstance(source, AsyncConnection) and not _commits_at_once(source):
+            return await reserve_usage(source, data)
+        loop = asyncio.get_running_loop()
+        turn: asyncio.Future[None] = loop.create_future()
+        caller = _Caller(data, _waker(loop, turn))
         if not self._lead(caller):
             try:
-                await turn.wait()
+                await turn
             except BaseException:
                 self._withdraw(caller)
                 raise
         if caller.leads:
-            batch = self._gather(caller)
+            batch = [caller]
             try:
-                _answer(batch, await drive_async(conn, _send(batch)))
+                async with _lend_async(source) as conn:
+                    # Those whom the batch before has woken with this one may come again.
+                    await asyncio.sleep(0)
+                    self._gather(batch)
+                    answers = await drive_async(conn, _send(batch))
+                _answer(batch, answers)
             finally:
                 self._hand_over(batch)
         if caller.answer is None:
-            return await drive_async(conn, decide(data))
-        return caller.answer
+            async with _lend_async(source) as conn:
+                return await drive_async(conn, decide(data))
+        return _told(caller.answer)
 
     def _lead(self, caller: _Caller) -> bool:
         """Say that a caller may go at once, or let it wait for whoever is at work."""
@@ -202,15 +217,15 @@ class QuotaGate:
                 waiting.append(caller)
             return caller.leads
 
-    def _gather(self, leader: _Caller) -> list[_Caller]:
+    def _gather(self, batch: list[_Caller]) -> None:
         """Take those who wait out of the line, behind the one who leads them."""
-        batch = {leader.data.id: leader}
+        [leader] = batch
+        ids = {leader.data.id}
         with self._lock:
             waiting = self._waiting[_subject_of(leader)]
-            while waiting and len(batch) < self._max_batch and waiting[0].data.id not in batch:
-                caller = waiting.popleft()
-                batch[caller.data.id] = caller
-        return list(batch.values())
+            while waiting and len(batch) < self._max_batch and waiting[0].data.id not in ids:
+                batch.append(waiting.popleft())
+                ids.add(batch[-1].data.id)
 
     def _hand_over(self, batch: list[_Caller]) -> None:
         """Let the next one lead, and those of a batch go: with an answer or to decide alone."""
@@ -240,13 +255,26 @@ class QuotaGate:
             self._hand_over([caller])
 
 
-def _waker(loop: asyncio.AbstractEventLoop, turn: asyncio.Event) -> Callable[[], object]:
+def _lend(source: BlockingSource) -> AbstractContextManager[Connection[Any]]:
+    return source.connection() if isinstance(source, ConnectionPool) else nullcontext(source)
+
+
+def _lend_async(source: AsyncioSource) -> AbstractAsyncContextManager[AsyncConnection[Any]]:
+    return source.connection() if isinstance(source, AsyncConnectionPool) else nullcontext(source)
+
+
+def _waker(loop: asyncio.AbstractEventLoop, turn: asyncio.Future[None]) -> Callable[[], object]:
+    def take_turn() -> None:
+        # It may have been cancelled meanwhile.
+        if not turn.done():
+            turn.set_result(None)
+
     def wake() -> None:
         # From its own loop that is a matter of course, from another thread a system call.
         if _running_loop() is loop:
-            turn.set()
+            take_turn()
         else:
-            loop.call_soon_threadsafe(turn.set)
+            loop.call_soon_threadsafe(take_turn)
 
     return wake
 
@@ -266,17 +294,22 @@ def _subject_of(caller: _Caller) -> _Subject:
     return caller.data.tenant_id, caller.data.subject_id
 
 
-def _send(batch: list[_Caller]) -> Steps[list[Reservation]]:
+def _send(batch: list[_Caller]) -> Steps[dict[UUID, Reservation | ExceededQuota]]:
     data = [caller.data for caller in batch]
-    answer = yield from reserve_usages.bind(data)
-    if answer or len(data) == 1:
-        return answer
+    answers = yield from reserve_usages.bind(data)
+    if answers or len(data) == 1:
+        return answers
     meters = sorted({meter for item in data for meter in item.amounts})
     made = yield from make_usage_counters.bind(data[0].tenant_id, data[0].subject_id, meters)
-    return (yield from reserve_usages.bind(data)) if made else []
+    return (yield from reserve_usages.bind(data)) if made else {}
 
 
-def _answer(batch: list[_Caller], held: list[Reservation]) -> None:
-    by_id = {reservation.id: reservation for reservation in held}
+def _answer(batch: list[_Caller], answers: dict[UUID, Reservation | ExceededQuota]) -> None:
     for caller in batch:
-        caller.answer = by_id.get(caller.data.id)
+        caller.answer = answers.get(caller.data.id)
+
+
+def _told(answer: Reservation | ExceededQuota) -> Reservation:
+    if isinstance(answer, ExceededQuota):
+        raise answer.error()
+    return answer

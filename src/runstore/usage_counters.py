@@ -54,6 +54,19 @@ class ExceededQuota(Row):
     asked: int
     resets_at: datetime | None
 
+    def error(self) -> QuotaExceeded:
+        """Return what is raised for it."""
+        return QuotaExceeded(
+            self.quota_id,
+            meter=self.meter,
+            period=self.period,
+            limit=self.limit_amount,
+            used=self.used,
+            held=self.held,
+            asked=self.asked,
+            resets_at=self.resets_at,
+        )
+
 
 class CounterAudit(Row):
     """A counter beside what it should be: `used` the same as `logged`, `held` as `reserved`.
@@ -128,16 +141,7 @@ def until_decided(
         if reserved or logged:
             return (yield from repeated())
         if exceeded is not None:
-            raise QuotaExceeded(
-                exceeded.quota_id,
-                meter=exceeded.meter,
-                period=exceeded.period,
-                limit=exceeded.limit_amount,
-                used=exceeded.used,
-                held=exceeded.held,
-                asked=exceeded.asked,
-                resets_at=exceeded.resets_at,
-            )
+            raise exceeded.error()
         answer = yield from attempt()
         if answer is not None:
             return answer

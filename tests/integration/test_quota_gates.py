@@ -1,13 +1,15 @@
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
-from typing import Any
+from typing import Any, Final
 
 import psycopg
 import pytest
-from psycopg import AsyncConnection
+from psycopg import AsyncConnection, Connection
+from psycopg_pool import AsyncConnectionPool, ConnectionPool, PoolTimeout
 
 from connections import Caller, Connect, Kind, wait_until_blocked
 from runstore import (
@@ -25,6 +27,7 @@ from runstore import (
     verify_usage,
 )
 from runstore.quota_gates import make_usage_counters, reserve_usages
+from runstore.usage_counters import ExceededQuota
 from statements import statements
 from usage_factories import (
     SUBJECT,
@@ -42,8 +45,10 @@ from usage_factories import (
 def batch(call: Caller, *amounts: int) -> list[int]:
     """Reserve tokens together, and return the amounts that are held."""
     data = [new_reservation(tokens) for tokens in amounts]
-    held = {reservation.id: reservation for reservation in call(reserve_usages, data)}
-    return [item.amounts["tokens"] for item in data if item.id in held]
+    answers = call(reserve_usages, data)
+    return [
+        item.amounts["tokens"] for item in data if isinstance(answers.get(item.id), Reservation)
+    ]
 
 
 def test_what_is_held_together_is_held_as_if_alone(call: Caller) -> None:
@@ -54,11 +59,10 @@ def test_what_is_held_together_is_held_as_if_alone(call: Caller) -> None:
         new_reservation(amounts={"tokens": 2, "runs": 1}),
         new_reservation(amounts={"runs": 1}),
     ]
-    held = {reservation.id: reservation for reservation in call(reserve_usages, data)}
-    assert len(held) == 3
+    answers = call(reserve_usages, data)
+    assert answers == {item.id: call(reserve_usage, item) for item in data}
     for item in data:
-        assert item.differences(held[item.id]) == []
-        assert call(reserve_usage, item) == held[item.id]
+        assert item.differences(answers[item.id]) == []
     assert used_and_held(call) == [(0, 3)] * 2
     for item in data:
         call(settle_usage, item.id, item.amounts)
@@ -79,14 +83,45 @@ def test_what_could_never_fit_stands_in_nobodys_way(call: Caller) -> None:
     assert used_and_held(call) == [(0, 100)]
 
 
+def test_what_does_not_even_fit_alone_is_answered_with_its_obstacle(call: Caller) -> None:
+    make_quota(call, limit_amount=100)
+    make_quota(call, period="day", limit_amount=50)
+    make_quota(call, meter="runs", limit_amount=0)
+    call(reserve_usage, new_reservation(20))
+    data = [new_reservation(tokens) for tokens in (31, 10, 81, 30)]
+    data.append(new_reservation(amounts={"tokens": 1, "runs": 1}))
+    answers = call(reserve_usages, data)
+
+    for item in (data[0], data[2], data[4]):
+        answer = answers[item.id]
+        assert isinstance(answer, ExceededQuota)
+        with pytest.raises(QuotaExceeded) as raised:
+            call(reserve_usage, item)
+        # The one that is held by now stands in the error of who comes after it.
+        alone = vars(raised.value) | {"held": answer.held}
+        assert vars(answer.error()) == alone
+    assert isinstance(answers[data[1].id], Reservation)
+    # It fits alone, but not with the one before it.
+    assert data[3].id not in answers
+
+
+@pytest.mark.owner
+def test_what_passes_a_limit_in_a_new_window_is_answered_too(call: Caller) -> None:
+    make_quota(call, period="day", limit_amount=10)
+    call.execute("DELETE FROM runstore.usage_counters")
+    large = new_reservation(11)
+    [(id, answer)] = call(reserve_usages, [large, new_reservation(1)]).items()
+    assert isinstance(answer, ExceededQuota)
+    assert (id, answer.asked) == (large.id, 11)
+
+
 def test_every_quota_of_a_batch_holds(call: Caller) -> None:
     make_quota(call, meter="runs", limit_amount=2)
     make_quota(call, meter="tokens", limit_amount=100)
     make_quota(call, meter="tokens", period="day", limit_amount=0, hard=False)
     data = [new_reservation(amounts={"runs": 1, "tokens": tokens}) for tokens in (40, 40, 1)]
     data.append(new_reservation(amounts={"unlimited": 5}))
-    held = {reservation.id for reservation in call(reserve_usages, data)}
-    assert held == {data[0].id, data[1].id, data[3].id}
+    assert call(reserve_usages, data).keys() == {data[0].id, data[1].id, data[3].id}
     assert used_and_held(call) == [(0, 2), (0, 80), (0, 80)]
 
 
@@ -95,7 +130,7 @@ def test_a_batch_in_a_new_window_holds_nothing_until_its_counters_are_made(call:
     make_quota(call, period="month")
     pass_time(call)
     data = [new_reservation(1), new_reservation(2)]
-    assert call(reserve_usages, data) == []
+    assert call(reserve_usages, data) == {}
     assert len(call(make_usage_counters, None, SUBJECT, ["tokens"])) == 1
     assert call(make_usage_counters, None, SUBJECT, ["tokens"]) == []
     assert len(call(reserve_usages, data)) == 2
@@ -106,7 +141,7 @@ def test_what_is_held_already_is_passed_over(call: Caller) -> None:
     make_quota(call)
     first, second = new_reservation(5), new_reservation(6)
     call(reserve_usage, first)
-    assert [held.id for held in call(reserve_usages, [first, second])] == [second.id]
+    assert call(reserve_usages, [first, second]).keys() == {second.id}
     assert used_and_held(call) == [(0, 11)]
 
 
@@ -284,6 +319,81 @@ def test_a_gate_answers_like_reserve_usage(committed_call: Caller) -> None:
         call(through(gate), "data")
     assert waiting(gate) == {}
     assert disagreements(call) == []
+
+
+# More callers than the pool has connections.
+CALLERS: Final = 10
+
+
+async def reserve_in_tasks(dsn: str, gate: QuotaGate, pool_settings: dict[str, Any]) -> list[str]:
+    async with AsyncConnectionPool[AsyncConnection[Any]](
+        dsn, min_size=1, max_size=1, open=False, **pool_settings
+    ) as pool:
+        tasks = [gate.reserve_usage(pool, new_reservation(10)) for _ in range(CALLERS)]
+        done = await asyncio.gather(*tasks, return_exceptions=True)
+    return [type(result).__name__ for result in done]
+
+
+def reserve_in_threads(dsn: str, gate: QuotaGate, pool_settings: dict[str, Any]) -> list[str]:
+    def reserve(_: int) -> str:
+        try:
+            return type(gate.reserve_usage(pool, new_reservation(10))).__name__
+        except QuotaExceeded as error:
+            return type(error).__name__
+
+    with (
+        ConnectionPool[Connection[Any]](
+            dsn, min_size=1, max_size=1, open=True, **pool_settings
+        ) as pool,
+        ThreadPoolExecutor(CALLERS) as executor,
+    ):
+        return list(executor.map(reserve, range(CALLERS)))
+
+
+@pytest.mark.parametrize("autocommit", [True, False], ids=["autocommit", "without autocommit"])
+@pytest.mark.parametrize("kind", RUN)
+def test_callers_share_one_connection_of_a_pool(
+    database: str, connect: Connect, kind: Kind, autocommit: bool
+) -> None:
+    set_quota(connect(), new_quota(limit_amount=95))
+    gate, settings = QuotaGate(), {"kwargs": {"autocommit": autocommit}, "timeout": 5}
+    if kind == "blocking":
+        outcomes = reserve_in_threads(database, gate, settings)
+    else:
+        outcomes = asyncio.run(reserve_in_tasks(database, gate, settings))
+
+    assert Counter(outcomes) == {"Reservation": 9, "QuotaExceeded": 1}
+    assert waiting(gate) == {}
+    assert [quota.held for quota in get_usage(connect(), SUBJECT)] == [90]
+
+
+def test_tasks_that_come_at_once_are_one_statement(database: str, connect: Connect) -> None:
+    set_quota(connect(), new_quota(limit_amount=100))
+    with statements() as sent:
+        outcomes = asyncio.run(
+            reserve_in_tasks(database, QuotaGate(), {"kwargs": {"autocommit": True}})
+        )
+    assert outcomes == ["Reservation"] * CALLERS
+    assert sent == ["reserve_usages"]
+
+
+def test_a_gate_keeps_nobody_waiting_for_a_pool_that_has_no_connection(
+    database: str, connect: Connect
+) -> None:
+    set_quota(connect(), new_quota(limit_amount=100))
+    gate = QuotaGate()
+    with ConnectionPool[Connection[Any]](
+        database, min_size=1, max_size=1, open=True, timeout=0.01, kwargs={"autocommit": True}
+    ) as pool:
+        with pool.connection(), pytest.raises(PoolTimeout):
+            gate.reserve_usage(pool, new_reservation(10))
+        assert waiting(gate) == {}
+        assert gate.reserve_usage(pool, new_reservation(10)).status == "held"
+
+
+def test_a_gate_refuses_what_is_no_source() -> None:
+    with pytest.raises(InvalidPayload, match="source: must be a connection or a pool"):
+        through(QuotaGate())("postgresql://", new_reservation())
 
 
 def test_in_a_transaction_a_gate_waits_for_nobody(call: Caller) -> None:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Generator
+from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, Final
 from uuid import UUID
 
 import psycopg
 from psycopg import AsyncConnection
+from psycopg_pool import AsyncConnectionPool
 
 from contestants import Sampler, Sizes, Work, sampler
 from preparation import AMOUNT, held, limit_of, new_quota
@@ -26,21 +28,63 @@ RETURNING held
 """
 
 
+Parameters = tuple[int, str, UUID, int, int]
+Take = Callable[[Parameters], Awaitable[bool]]
+"""Says whether the amount was taken."""
+
+
+async def take(conn: AsyncConnection[Any], parameters: Parameters) -> bool:
+    cursor = await conn.execute(TAKE, parameters)
+    return await cursor.fetchone() is not None
+
+
 @contextmanager
 def reserve(dsn: str, sizes: Sizes) -> Generator[Sampler]:
-    limit = limit_of(sizes.reservations)
+    """Give every worker a connection of its own."""
 
     async def connect() -> list[AsyncConnection[Any]]:
         return [await AsyncConnection.connect(dsn, autocommit=True) for _ in range(sizes.workers)]
 
-    with asyncio.Runner() as runner, psycopg.connect(dsn, autocommit=True) as conn:
-        workers = runner.run(connect())
+    with asyncio.Runner() as runner:
+        conns = runner.run(connect())
+        with _sampler(runner, dsn, sizes, [partial(take, conn) for conn in conns]) as sample:
+            yield sample
+        for conn in conns:
+            runner.run(conn.close())
 
-        async def work(worker: AsyncConnection[Any], subject_id: str, quota_id: UUID) -> int:
+
+@contextmanager
+def reserve_through_pool(dsn: str, sizes: Sizes) -> Generator[Sampler]:
+    async def open_pool() -> AsyncConnectionPool[AsyncConnection[Any]]:
+        pool = AsyncConnectionPool[AsyncConnection[Any]](
+            dsn, kwargs={"autocommit": True}, min_size=1, max_size=sizes.workers, open=False
+        )
+        await pool.open()
+        return pool
+
+    with asyncio.Runner() as runner:
+        pool = runner.run(open_pool())
+
+        async def with_pool(parameters: Parameters) -> bool:
+            async with pool.connection() as conn:
+                return await take(conn, parameters)
+
+        with _sampler(runner, dsn, sizes, [with_pool] * sizes.workers) as sample:
+            yield sample
+        runner.run(pool.close())
+
+
+@contextmanager
+def _sampler(
+    runner: asyncio.Runner, dsn: str, sizes: Sizes, workers: list[Take]
+) -> Generator[Sampler]:
+    limit = limit_of(sizes.reservations)
+    with psycopg.connect(dsn, autocommit=True) as conn:
+
+        async def work(take: Take, subject_id: str, quota_id: UUID) -> int:
             granted = 0
             for _ in range(sizes.reservations // sizes.workers):
-                cursor = await worker.execute(TAKE, (AMOUNT, subject_id, quota_id, AMOUNT, limit))
-                granted += await cursor.fetchone() is not None
+                granted += await take((AMOUNT, subject_id, quota_id, AMOUNT, limit))
             return granted
 
         async def all_workers(subject_id: str, quota_id: UUID) -> int:
@@ -58,5 +102,3 @@ def reserve(dsn: str, sizes: Sizes) -> Generator[Sampler]:
             return measured
 
         yield sampler(prepare, sizes.reservations)
-        for worker in workers:
-            runner.run(worker.close())
