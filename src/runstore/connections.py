@@ -21,6 +21,7 @@ from psycopg.pq import TransactionStatus
 from psycopg.types.json import set_json_dumps, set_json_loads
 from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
+from ._pools import AsyncioPool, BlockingPool
 from .errors import TransactionAborted
 
 # Each is a parameter of libpq, and stands back for what the caller or the DSN says.
@@ -125,7 +126,7 @@ def open_pool(
     `pool_settings` are parameters of `psycopg_pool.ConnectionPool`, each of which overrides
     ours. The pool is open when it is returned; use it as a context manager or close it.
     """
-    return ConnectionPool[Connection[Any]](
+    return BlockingPool(
         dsn,
         kwargs=_settings(dsn, pooler, settings),
         min_size=min_size,
@@ -145,7 +146,7 @@ async def open_pool_async(
     **settings: Any,
 ) -> AsyncConnectionPool[AsyncConnection[Any]]:
     """Open a pool of asyncio connections with the settings of `open_pool`."""
-    pool = AsyncConnectionPool[AsyncConnection[Any]](
+    pool = AsyncioPool(
         dsn,
         kwargs=_settings(dsn, pooler, settings),
         min_size=min_size,

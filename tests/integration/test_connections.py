@@ -4,10 +4,12 @@ import asyncio
 from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any
+from uuid import UUID
 
 import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
+from psycopg.pq import TransactionStatus
 from psycopg.rows import dict_row
 from psycopg.types.json import Json
 
@@ -263,3 +265,38 @@ def test_without_a_check_the_caller_meets_the_dead_connection(
             create_run(session)
         with lent(session, pool):
             create_run(session)
+
+
+@pytest.mark.parametrize("autocommit", [True, False])
+def test_a_loan_ends_its_transaction(
+    connection_kind: Kind, database: str, connect: Connect, autocommit: bool
+) -> None:
+    def borrow_and_begin() -> UUID:
+        with lent(session, pool):
+            session.run(session.conn.execute("BEGIN"))
+            return create_run(session).id
+
+    def borrow_and_fail() -> None:
+        with lent(session, pool):
+            session.run(session.conn.execute("BEGIN"))
+            create_run(session)
+            raise ZeroDivisionError
+
+    with pooled(connection_kind, database, max_size=1, autocommit=autocommit) as (session, pool):
+        kept_id = borrow_and_begin()
+        with pytest.raises(ZeroDivisionError):
+            borrow_and_fail()
+        with lent(session, pool):
+            assert session.conn.info.transaction_status is TransactionStatus.IDLE
+    assert connect().execute("SELECT id FROM runstore.runs").fetchall() == [(kept_id,)]
+
+
+def test_a_pool_tells_for_how_long_it_has_lent(connection_kind: Kind, shared_database: str) -> None:
+    with pooled(connection_kind, shared_database, max_size=1) as (session, pool):
+        for _ in range(3):
+            with lent(session, pool):
+                session.execute("SELECT pg_sleep(0.004)")
+        stats = pool.get_stats()
+        assert (stats["requests_num"], stats["usage_ms"] >= 12) == (3, True)
+        assert pool.pop_stats()["usage_ms"] == stats["usage_ms"]
+        assert pool.get_stats()["usage_ms"] == 0
