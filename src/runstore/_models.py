@@ -257,7 +257,8 @@ class Input(_Reticent):
 
     def __init__(self, /, **data: Any) -> None:
         try:
-            super().__init__(**data)
+            # All that the base does, but that it looks for a validator which makes another object.
+            self.__pydantic_validator__.validate_python(data, self_instance=self)
         except ValidationError as error:
             raise refusal(error) from None
         _set(self, "_encoded", self._encode())
@@ -304,7 +305,9 @@ class Input(_Reticent):
 
     def _encode(self) -> dict[str, EncodedJson | None]:
         values = self.__dict__
-        encoded = {name: nullable(values[name], name) for name in self.json_fields}
+        encoded: dict[str, EncodedJson | None] = {}
+        for name in self.json_fields:
+            encoded[name] = nullable(values[name], name)
         if current_rules().sanitize:
             # What it says of itself is what it sends.
             values |= {name: orjson.loads(bytes(json)) for name, json in encoded.items() if json}

@@ -102,27 +102,29 @@ def create(
     data: InputT,
     expected: type[InputT],
     *,
-    stored: Callable[[], Statement[Any]],
-    parent: Callable[[], tuple[str, UUID]],
+    stored: Callable[[UUID], Statement[Any]],
+    parent: tuple[str, str],
 ) -> Statement[Created]:
     """Insert the row that an input describes, once.
 
     No row means that its id is taken, by the same content (a success, which answers the
     stored row's key) or by another (`Conflict`), or that its parent does not exist
-    (`NotFound`).
+    (`NotFound`): what `parent` names, and the field that has its id.
     """
-    make = maker(Created)
-    return Statement(
-        sql,
-        parameters_of(data, expected),
-        lambda rows: make(rows[0]),
-        lambda: _repeated(data, stored(), parent()),
-    )
+
+    def absent() -> Steps[Created]:
+        entity, field = parent
+        row = yield from same(data, stored(data.__dict__["id"]), (entity, data.__dict__[field]))
+        return Created(**{name: row.__dict__[name] for name in Created.model_fields})
+
+    return Statement(sql, parameters_of(data, expected), _read_created, absent)
 
 
-def _repeated(data: Input, stored: Statement[Any], parent: tuple[str, UUID]) -> Steps[Created]:
-    row = yield from same(data, stored, parent)
-    return Created(**{name: row.__dict__[name] for name in Created.model_fields})
+def _read_created(rows: Rows) -> Created:
+    return _make_created(rows[0])
+
+
+_make_created: Final = maker(Created)
 
 
 def same(data: Input, stored: Statement[RowT], parent: tuple[str, UUID | str]) -> Steps[RowT]:

@@ -175,8 +175,8 @@ def create_agent_invocation(data: NewAgentInvocation) -> Statement[Created]:
         _SQL["create_agent_invocation"],
         data,
         NewAgentInvocation,
-        stored=lambda: get_agent_invocation.bind(data.id),
-        parent=lambda: ("run", data.run_id),
+        stored=get_agent_invocation.bind,
+        parent=("run", "run_id"),
     )
 
 

@@ -101,8 +101,8 @@ def create_agent_step(data: NewAgentStep) -> Statement[Created]:
         _SQL["create_agent_step"],
         data,
         NewAgentStep,
-        stored=lambda: get_agent_step.bind(data.id),
-        parent=lambda: (_INVOCATION, data.invocation_id),
+        stored=get_agent_step.bind,
+        parent=(_INVOCATION, "invocation_id"),
     )
 
 

@@ -92,8 +92,8 @@ def create_cta_event(data: NewCtaEvent) -> Statement[Created]:
         _SQL["create_cta_event"],
         data,
         NewCtaEvent,
-        stored=lambda: get_cta_event.bind(data.id),
-        parent=lambda: ("run", data.run_id),
+        stored=get_cta_event.bind,
+        parent=("run", "run_id"),
     )
 
 

@@ -118,13 +118,15 @@ def _version_7(milliseconds: int, before_variant: int, after_variant: int) -> UU
 def _uuid(number: int) -> UUID:
     # UUID's own way leads past the five other forms that it may be made from.
     id = _new(UUID)
-    _set(id, "int", number)
-    _set(id, "is_safe", SafeUUID.unknown)
+    _set_int(id, number)
+    _set_is_safe(id, _UNKNOWN)
     return id
 
 
 _new: Final = object.__new__
-_set: Final = object.__setattr__
+_set_int: Final = UUID.__dict__["int"].__set__
+_set_is_safe: Final = UUID.__dict__["is_safe"].__set__
+_UNKNOWN: Final = SafeUUID.unknown
 
 
 def is_run(id: UUID) -> bool:

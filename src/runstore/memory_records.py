@@ -61,8 +61,8 @@ def create_memory_record(data: NewMemoryRecord) -> Statement[Created]:
         _SQL["create_memory_record"],
         data,
         NewMemoryRecord,
-        stored=lambda: get_memory_record.bind(data.id),
-        parent=lambda: ("run", data.run_id),
+        stored=get_memory_record.bind,
+        parent=("run", "run_id"),
     )
 
 

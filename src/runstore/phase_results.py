@@ -81,8 +81,8 @@ def create_phase_result(data: NewPhaseResult) -> Statement[Created]:
         _SQL["create_phase_result"],
         data,
         NewPhaseResult,
-        stored=lambda: get_phase_result.bind(data.id),
-        parent=lambda: ("run", data.run_id),
+        stored=get_phase_result.bind,
+        parent=("run", "run_id"),
     )
 
 

@@ -117,8 +117,8 @@ def create_tool_call(data: NewToolCall) -> Statement[Created]:
         _SQL["create_tool_call"],
         data,
         NewToolCall,
-        stored=lambda: get_tool_call.bind(data.id),
-        parent=lambda: ("agent invocation", data.invocation_id),
+        stored=get_tool_call.bind,
+        parent=("agent invocation", "invocation_id"),
     )
 
 
