@@ -90,10 +90,9 @@ def nullable(value: object, path: str) -> Json | None:
     """Encode a value as JSON; None is SQL's NULL."""
     if value is None:
         return None
-    if type(value) is dict and not value:
-        # What most metadata is.
-        return _EMPTY
-    return Json(document(value, path))
+    # What most metadata is.
+    is_empty_object = type(value) is dict and not value
+    return _EMPTY if is_empty_object else Json(document(value, path))
 
 
 _EMPTY: Final = Json(b"{}")

@@ -31,38 +31,38 @@ def checked(define: Callable[P, R]) -> Callable[P, R]:
     Its path starts with the parameter's name. JSON and what lists hold is left to who encodes it,
     and a parameter whose annotation says nothing that can be checked is taken as it is.
     """
-    checks = functools.cache(lambda: _checks(define))
+    positional: Sequence[_Check | None] | None = None
+    by_name: dict[str, _Check | None] = {}
 
     @functools.wraps(define)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
-        by_name, positional = checks()
+        nonlocal positional, by_name
+        if positional is None:
+            by_name, positional = _checks(define)
         if len(args) > len(positional):
             # Python's own error would count without the connection.
-            raise TypeError(_excess(define, by_name, positional))
-        values: Any = []
-        at = ""
+            raise TypeError(_excess(define, by_name, len(positional)))
+        values: Any = list(args)
+        at: int | str = 0
         try:
-            for value, (name, check) in zip(args, positional, strict=False):
-                at = name
-                values.append(value if check is None else check(value))
-            for name, value in kwargs.items():
-                at = name
-                if (check := by_name.get(name)) is not None:
-                    kwargs[name] = check(value)
+            for at, value in enumerate(args):
+                if (check := positional[at]) is not None:
+                    values[at] = check(value)
+            for at, value in kwargs.items():
+                if (check := by_name.get(at)) is not None:
+                    kwargs[at] = check(value)
         except ValidationError as error:
-            raise refusal(error, at) from None
+            name = at if isinstance(at, str) else list(by_name)[at]
+            raise refusal(error, name) from None
         return define(*values, **kwargs)
 
     return call
 
 
-def _excess(
-    define: Callable[..., Any],
-    by_name: dict[str, _Check | None],
-    positional: list[tuple[str, _Check | None]],
-) -> str:
-    last = positional[-1][0] if positional else "conn"
-    named = ", ".join(f"{name}=" for name in list(by_name)[len(positional) :])
+def _excess(define: Callable[..., Any], names: Iterable[str], most: int) -> str:
+    known = list(names)
+    last = known[most - 1] if most else "conn"
+    named = ", ".join(f"{name}=" for name in known[most:])
     return f"{define.__name__}() takes nothing after {last} by position" + (
         f": name what follows ({named})" if named else ""
     )
@@ -70,11 +70,12 @@ def _excess(
 
 def _checks(
     define: Callable[..., Any],
-) -> tuple[dict[str, _Check | None], list[tuple[str, _Check | None]]]:
+) -> tuple[dict[str, _Check | None], Sequence[_Check | None]]:
+    """Return the checks of all parameters, and of those that may be given by position."""
     parameters = inspect.signature(define).parameters
     by_name = {name: _check(define, name) for name in parameters}
     positional = [
-        (name, by_name[name])
+        by_name[name]
         for name, parameter in parameters.items()
         if parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD)
     ]
@@ -100,7 +101,7 @@ def _check(define: Any, name: str) -> _Check | None:
     if origin is Collection or (is_later and origin in (Sequence, Iterable)):
         return functools.partial(_several, name, origin)
     if _is_input(hint):
-        return functools.partial(_instance, name, hint)
+        return _instance(name, hint)
     if is_later:
         return None
     try:
@@ -123,10 +124,13 @@ def _is_input(hint: Any) -> bool:
     return isinstance(hint, type) and issubclass(hint, Input)
 
 
-def _instance(name: str, model: type[Input], value: Any) -> Any:
-    if isinstance(value, model):
-        return value
-    raise InvalidPayload(name, f"must be a {model.__name__}, not a {type(value).__name__}")
+def _instance(name: str, model: type[Input]) -> _Check:
+    def check(value: Any) -> Any:
+        if isinstance(value, model):
+            return value
+        raise InvalidPayload(name, f"must be a {model.__name__}, not a {type(value).__name__}")
+
+    return check
 
 
 def _several(name: str, kind: type[Any], value: Any) -> Any:

@@ -99,8 +99,7 @@ def not_found(entity: str, id: UUID | str) -> Steps[NoReturn]:
 
 def create(
     sql: Sql,
-    data: InputT,
-    expected: type[InputT],
+    data: Input,
     *,
     stored: Callable[[UUID], Statement[Any]],
     parent: tuple[str, str],
@@ -117,7 +116,7 @@ def create(
         row = yield from same(data, stored(data.__dict__["id"]), (entity, data.__dict__[field]))
         return Created(**{name: row.__dict__[name] for name in Created.model_fields})
 
-    return Statement(sql, parameters_of(data, expected), _read_created, absent)
+    return Statement(sql, data.parameters(), _read_created, absent)
 
 
 def _read_created(rows: Rows) -> Created:
@@ -269,7 +268,10 @@ def says(row: Row, values: Mapping[str, object]) -> bool:
 
 
 def parameters_of(data: InputT, expected: type[InputT]) -> dict[str, Any]:
-    """Return an input's parameters; `InvalidPayload` when it is something else."""
+    """Return the parameters of one of several inputs; `InvalidPayload` when it is no such input.
+
+    An input that is an argument itself has been checked as one.
+    """
     if not isinstance(data, expected):
         raise InvalidPayload("data", f"must be a {expected.__name__}, not a {type(data).__name__}")
     return data.parameters()

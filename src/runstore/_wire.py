@@ -45,6 +45,7 @@ _IDLE: Final = TransactionStatus.IDLE
 _IN_TRANSACTION: Final = TransactionStatus.INTRANS
 _ROWS: Final = ExecStatus.TUPLES_OK
 _BINARY: Final = Format.BINARY
+_UTF8: Final = b"UTF8"
 
 # Somebody deallocated it: a caller, a pooler, or psycopg together with its own.
 _UNKNOWN: Final = b"26000"
@@ -97,7 +98,11 @@ class Wire:
         known = self._statements.get(statement.sql.text) or self._know(statement.sql.text)
         if known is None or not self._may_go(to_prepare):
             return None
-        self._follow_settings()
+        pgconn = self._pgconn
+        if pgconn.parameter_status(b"client_encoding") != _UTF8:
+            refuse_other_encodings(self.connection)
+        if pgconn.parameter_status(b"TimeZone") != self._zone:
+            self._follow_time_zone()
         transformer, parameters = self._transformer, statement.parameters
         try:
             given = [parameters[name] for name in known.names]
@@ -106,8 +111,8 @@ class Wire:
         values = transformer.dump_sequence(given, known.formats)
         name = known.prepared.get(transformer.types) if to_prepare else None
         if name:
-            self._pgconn.send_query_prepared(name, values, transformer.formats, _BINARY)
-            result = _last((yield from execute(self._pgconn)))
+            pgconn.send_query_prepared(name, values, transformer.formats, _BINARY)
+            result = _last((yield from execute(pgconn)))
             if result.status != _ROWS:
                 result = yield from self._again(known, values, result)
         else:
@@ -137,12 +142,10 @@ class Wire:
             return self.connection.autocommit
         return status == _IN_TRANSACTION and not to_prepare
 
-    def _follow_settings(self) -> None:
-        refuse_other_encodings(self.connection)
+    def _follow_time_zone(self) -> None:
         # A loader of times keeps the session's time zone for good.
-        zone = self._pgconn.parameter_status(b"TimeZone")
-        if zone != self._zone:
-            self._transformer, self._zone = Transformer(self), zone
+        self._transformer = Transformer(self)
+        self._zone = self._pgconn.parameter_status(b"TimeZone")
 
     def _anew(self, known: _Known, values: _Values, to_prepare: bool) -> PQGen[PGresult]:
         """Send a statement as it is, or prepare it at its second use and send that."""

@@ -27,7 +27,7 @@ from ._models import (
 )
 from ._pages import page
 from ._query import Statement, query
-from ._statements import create, get, parameters_of, transition
+from ._statements import create, get, transition
 from .errors import InvalidPayload
 from .ids import of_run, run_of
 
@@ -174,7 +174,6 @@ def create_agent_invocation(data: NewAgentInvocation) -> Statement[Created]:
     return create(
         _SQL["create_agent_invocation"],
         data,
-        NewAgentInvocation,
         stored=get_agent_invocation.bind,
         parent=("run", "run_id"),
     )
@@ -218,7 +217,7 @@ def complete_agent_invocation(invocation_id: UUID, data: InvocationOutcome) -> S
     Idempotent: repeated with the same outcome it answers as it did. Raises `NotFound` or
     `InvalidTransition`.
     """
-    outcome = parameters_of(data, InvocationOutcome)
+    outcome = data.parameters()
     return transition(
         Finished,
         _SQL["complete_agent_invocation"],

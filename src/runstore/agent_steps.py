@@ -100,7 +100,6 @@ def create_agent_step(data: NewAgentStep) -> Statement[Created]:
     return create(
         _SQL["create_agent_step"],
         data,
-        NewAgentStep,
         stored=get_agent_step.bind,
         parent=(_INVOCATION, "invocation_id"),
     )

@@ -23,7 +23,7 @@ from ._models import (
 )
 from ._pages import page
 from ._query import Rows, Statement, Steps, operation, query, reads
-from ._statements import get, maker, not_found, one, parameters_of, refuse_differences, transition
+from ._statements import get, maker, not_found, one, refuse_differences, transition
 from .errors import InvalidPayload, InvalidTransition, MergeConflict, NotFound
 from .ids import run_of
 from .reports import Report, ReportState, get_report, lock_report
@@ -142,7 +142,7 @@ def create_branch_report(data: NewBranchReport) -> Statement[Created]:
     the report's, `Conflict` when the id holds another content or the run has a branch of the
     report with the same name.
     """
-    parameters = parameters_of(data, NewBranchReport)
+    parameters = data.parameters()
     parameters["report_run_id"] = run_of(data.report_id)
     return one(
         Created,

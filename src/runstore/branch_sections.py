@@ -9,7 +9,7 @@ from uuid import UUID
 from . import _sql
 from ._models import Amount, Key, Row
 from ._query import Statement, Steps, query
-from ._statements import maker, one, parameters_of
+from ._statements import maker, one
 from .branch_reports import BranchSection, get_branch_report
 from .errors import InvalidTransition, NotFound
 from .ids import run_of
@@ -44,7 +44,7 @@ def put_branch_section(
     Locks the branch. Raises `NotFound`, or `InvalidTransition` when the branch is not open.
     """
     parameters = {
-        **parameters_of(data, SectionDraft),
+        **data.parameters(),
         **_key(branch_id),
         "expected_version": expected_version,
     }

@@ -91,7 +91,6 @@ def create_cta_event(data: NewCtaEvent) -> Statement[Created]:
     return create(
         _SQL["create_cta_event"],
         data,
-        NewCtaEvent,
         stored=get_cta_event.bind,
         parent=("run", "run_id"),
     )

@@ -16,7 +16,6 @@ from ._query import Statement, Steps, query
 from ._statements import (
     columns_of,
     one,
-    parameters_of,
     refuse_other_than_taken,
     same_many,
     transition,
@@ -55,7 +54,7 @@ def create_feature_run(data: NewFeatureRun) -> Statement[Run]:
     return one(
         Run,
         _SQL["create_feature_run"],
-        parameters_of(data, NewFeatureRun),
+        data.parameters(),
         absent=lambda: existing_run(data, "feature", data.tenant_id),
     )
 

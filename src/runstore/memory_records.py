@@ -60,7 +60,6 @@ def create_memory_record(data: NewMemoryRecord) -> Statement[Created]:
     return create(
         _SQL["create_memory_record"],
         data,
-        NewMemoryRecord,
         stored=get_memory_record.bind,
         parent=("run", "run_id"),
     )

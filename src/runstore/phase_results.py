@@ -80,7 +80,6 @@ def create_phase_result(data: NewPhaseResult) -> Statement[Created]:
     return create(
         _SQL["create_phase_result"],
         data,
-        NewPhaseResult,
         stored=get_phase_result.bind,
         parent=("run", "run_id"),
     )

@@ -13,7 +13,7 @@ from . import _sql
 from ._models import Input, Key, Moment, Page, Row
 from ._pages import page
 from ._query import Statement, Steps, query, reads
-from ._statements import get, one, parameters_of
+from ._statements import get, one
 from ._usage import SignedAmounts, UsageContext
 from .errors import Conflict
 
@@ -74,7 +74,7 @@ def set_price(data: NewPrice) -> Statement[Price]:
             raise Conflict("the meter has another price from this time on")
         return stored
 
-    return one(Price, _SQL["set_price"], parameters_of(data, NewPrice), absent=absent)
+    return one(Price, _SQL["set_price"], data.parameters(), absent=absent)
 
 
 @query

@@ -12,7 +12,7 @@ from . import _sql
 from ._models import Amount, Input, JsonObject, Key, Page, Row
 from ._pages import page
 from ._query import Statement, Steps, operation, query
-from ._statements import get, maker, parameters_of
+from ._statements import get, maker
 from .errors import Conflict, InvalidPayload
 from .ids import new_lone_id
 
@@ -101,7 +101,7 @@ def _set_quota(data: NewQuota) -> Statement[Quota | None]:
     make = maker(Quota)
     return Statement(
         _SQL["set_quota"],
-        parameters_of(data, NewQuota),
+        data.parameters(),
         lambda rows: make(rows[0]) if rows else None,
     )
 

@@ -13,7 +13,7 @@ from . import _sql
 from ._models import Amount, Input, JsonArray, JsonObject, Key, Page, Row, Text
 from ._pages import page
 from ._query import Statement, Steps, operation, query
-from ._statements import maker, many, one, parameters_of
+from ._statements import maker, many, one
 from .errors import Conflict, InvalidTransition, NotFound, StaleWrite
 from .ids import new_child_id, run_of
 from .reports import ReportSection, get_report, lock_report
@@ -79,7 +79,7 @@ def put_report_section(
     Locks the report. Raises `NotFound`, or `InvalidTransition` when the report is no draft.
     """
     parameters = {
-        **parameters_of(data, SectionDraft),
+        **data.parameters(),
         "run_id": run_of(report_id),
         "report_id": report_id,
         "id": new_child_id(report_id),

@@ -25,7 +25,7 @@ from ._models import (
 )
 from ._pages import page
 from ._query import Rows, Statement, Steps, operation, query
-from ._statements import get, maker, not_found, one, parameters_of, refuse_differences, says
+from ._statements import get, maker, not_found, one, refuse_differences, says
 from .errors import Conflict, InvalidTransition, NotFound, StaleWrite
 from .ids import run_of
 
@@ -126,9 +126,7 @@ def create_report(data: NewReport) -> Statement[Created]:
     Idempotent by the id of `data`. Raises `NotFound` when the run does not exist, `Conflict`
     when the id holds another content.
     """
-    return one(
-        Created, _SQL["create_report"], parameters_of(data, NewReport), absent=lambda: _same(data)
-    )
+    return one(Created, _SQL["create_report"], data.parameters(), absent=lambda: _same(data))
 
 
 def _same(data: NewReport) -> Steps[Created]:

@@ -9,7 +9,7 @@ from . import _sql
 from ._models import Amount, Key, Page, RunId
 from ._pages import page
 from ._query import Statement, Steps, query
-from ._statements import one, parameters_of
+from ._statements import one
 from .errors import Conflict, EventsPurged, InvalidPayload
 from .run_events import get_run_head
 from .runs import NewRun, Run, existing_run, find_created_run, get_run
@@ -40,7 +40,7 @@ def fork_run(run_id: RunId, at_seq: Amount, data: NewRunFork) -> Statement[Run]:
     the origin does not exist, `InvalidPayload` when it has no event `at_seq`, `EventsPurged` when
     events of it were purged, `Conflict` as `create_run` does.
     """
-    parameters = parameters_of(data, NewRunFork) | {"run_id": run_id, "at_seq": at_seq}
+    parameters = data.parameters() | {"run_id": run_id, "at_seq": at_seq}
     return one(
         Run, _SQL["fork_run"], parameters, absent=lambda: _existing_fork(run_id, at_seq, data)
     )

@@ -20,7 +20,6 @@ from ._statements import (
     many,
     not_found,
     one,
-    parameters_of,
     refuse_differences,
     transition,
 )
@@ -169,7 +168,7 @@ def create_run(data: NewChatRun) -> Statement[Run]:
     create answers the run that is there. Raises `Conflict` when that one differs, or when
     another exclusive run of the thread is active.
     """
-    parameters = parameters_of(data, NewChatRun)
+    parameters = data.parameters()
     return one(
         Run,
         _SQL["create_run"],

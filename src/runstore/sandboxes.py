@@ -11,7 +11,7 @@ from pydantic import Field, JsonValue
 from . import _sql
 from ._models import Input, JsonObject, Key, Row, RunId
 from ._query import Statement, Steps, query
-from ._statements import get, maker, many, one, parameters_of, same
+from ._statements import get, maker, many, one, same
 from .errors import InvalidTransition
 
 _SQL: Final = _sql.load("sandboxes")
@@ -65,7 +65,7 @@ def create_sandbox_record(data: NewSandbox) -> Statement[Sandbox]:
     return one(
         Sandbox,
         _SQL["create_sandbox_record"],
-        parameters_of(data, NewSandbox),
+        data.parameters(),
         absent=lambda: same(
             data, get_sandbox.bind(data.id, run_id=data.run_id), ("run", data.run_id)
         ),

@@ -12,7 +12,7 @@ from . import _sql
 from ._models import Amount, Input, JsonObject, Key, Page, Row, RunId
 from ._pages import page
 from ._query import Statement, query
-from ._statements import get, one, parameters_of, same
+from ._statements import get, one, same
 from .errors import InvalidPayload
 
 _SQL: Final = _sql.load("snapshots")
@@ -70,7 +70,7 @@ def create_snapshot_record(data: NewSnapshot) -> Statement[Snapshot]:
     return one(
         Snapshot,
         _SQL["create_snapshot_record"],
-        parameters_of(data, NewSnapshot),
+        data.parameters(),
         absent=lambda: same(
             data, get_snapshot.bind(data.run_id, data.id), ("sandbox", data.sandbox_id)
         ),

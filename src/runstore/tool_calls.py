@@ -116,7 +116,6 @@ def create_tool_call(data: NewToolCall) -> Statement[Created]:
     return create(
         _SQL["create_tool_call"],
         data,
-        NewToolCall,
         stored=get_tool_call.bind,
         parent=("agent invocation", "invocation_id"),
     )

@@ -14,7 +14,7 @@ from . import _sql
 from ._models import Key, Moment, Page, Row
 from ._pages import page
 from ._query import Rows, Statement, Steps, query
-from ._statements import maker, many, parameters_of, refuse_differences
+from ._statements import maker, many, refuse_differences
 from ._usage import Costs, NewUsageInput, SignedAmounts
 from .errors import Conflict, InvalidPayload, RunstoreError
 from .quotas import of_timezone
@@ -124,7 +124,7 @@ def record_usage(data: NewUsage, *, force: bool = False) -> Statement[list[Usage
     is exceeded by now. Raises `Conflict` when the id stands for other usage. Locks the counters
     that it changes, in the order of their key.
     """
-    parameters = parameters_of(data, NewUsage) | {"force": force}
+    parameters = data.parameters() | {"force": force}
     make = maker(UsageLog)
 
     def read(rows: Rows) -> list[UsageLog]:

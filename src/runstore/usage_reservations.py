@@ -11,7 +11,7 @@ from pydantic import Field, JsonValue
 from . import _sql
 from ._models import Row
 from ._query import Statement, Steps, query, reads
-from ._statements import get, maker, parameters_of, refuse_differences, transition
+from ._statements import get, maker, refuse_differences, transition
 from ._usage import Amounts, NewUsageInput
 from .errors import Conflict, NotFound, RunstoreError
 from .usage_counters import until_decided
@@ -119,7 +119,7 @@ def reserve_usage(data: NewReservation) -> Statement[Reservation]:
 
     return Statement(
         _SQL["reserve_usage"],
-        parameters_of(data, NewReservation),
+        data.parameters(),
         lambda rows: granted(data, rows[0]),
         lambda: decide(data),
         refused,

@@ -11,7 +11,7 @@ from pydantic import Field, JsonValue
 from . import _sql
 from ._models import JsonObject, Key
 from ._query import Rows, Statement, Steps, query
-from ._statements import maker, many, one, parameters_of
+from ._statements import maker, many, one
 from ._usage import Amounts, Costs, UsageContext
 from .errors import Conflict, InvalidPayload, InvalidTransition
 from .usage_logs import UsageLog, find_usage_logs, logged_as
@@ -71,7 +71,7 @@ def settle_usage(
         tool_call_id=tool_call_id,
         metadata=metadata,
     )
-    parameters = parameters_of(data, _Settlement) | {"reservation_id": reservation_id}
+    parameters = data.parameters() | {"reservation_id": reservation_id}
     make = maker(UsageLog)
 
     def read(rows: Rows) -> list[UsageLog]:
