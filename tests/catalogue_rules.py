@@ -259,6 +259,19 @@ def _choices(columns: list[str]) -> set[str]:
     }
 
 
+def checks_by_functions_of_the_server(conn: Connection[Any]) -> set[str]:
+    """A CHECK is planned anew by each INSERT, and with it the body of a function of ours."""
+    rows = conn.execute(
+        """
+        SELECT conname FROM pg_constraint
+        JOIN pg_depend ON classid = 'pg_constraint'::regclass AND objid = pg_constraint.oid
+        JOIN pg_proc ON refclassid = 'pg_proc'::regclass AND refobjid = pg_proc.oid
+        WHERE connamespace = 'runstore'::regnamespace AND contype = 'c'
+        """
+    )
+    return {row[0] for row in rows}
+
+
 def names_indexes_for_their_columns(conn: Connection[Any]) -> set[str]:
     """An index is `<table>_<columns>_idx`, or `_key`; a partial one may say of which rows."""
     rows = conn.execute(
@@ -300,6 +313,7 @@ RULES: Final[tuple[Rule, ...]] = (
     says_what_a_delete_does,
     has_an_index_for_each_foreign_key,
     is_known_to_the_library,
+    checks_by_functions_of_the_server,
     names_constraints_for_their_columns,
     names_indexes_for_their_columns,
 )

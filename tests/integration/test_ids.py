@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import Any
 from uuid import RFC_4122, UUID
 
 import pytest
@@ -23,6 +24,45 @@ IDS = (
     | st.builds(new_run_id)
     | st.builds(lambda: new_child_id(new_run_id()))
 )
+
+# What each CHECK of an id demands. It says so without run_of(), which would slow down each INSERT.
+CHECKS = {
+    "runs_id_check": "runstore.run_of(id) = id",
+    **{
+        f"{table}_id_check": "runstore.run_of(id) = run_id"
+        for table in (
+            "agent_invocations",
+            "agent_steps",
+            "branch_reports",
+            "cta_events",
+            "memory_records",
+            "phase_results",
+            "report_sections",
+            "reports",
+            "tool_calls",
+        )
+    },
+    "branch_reports_report_id_check": "runstore.run_of(report_id) <> run_id",
+    **{
+        f"{table}_run_id_check": "runstore.run_of(run_id) = run_id"
+        for table in ("usage_logs", "usage_reservations")
+    },
+    **{
+        f"{table}_{column}_check": (
+            f"{column} IS NULL OR (run_id IS NOT NULL AND runstore.run_of({column}) = run_id)"
+        )
+        for table in ("usage_logs", "usage_reservations")
+        for column in ("invocation_id", "tool_call_id")
+    },
+}
+# None, a run, what differs from it in any one bit, and what differs in all.
+RUN = new_run_id()
+NEIGHBOURS = [
+    None,
+    RUN,
+    *(UUID(int=RUN.int ^ 1 << bit) for bit in range(128)),
+    UUID(int=~RUN.int % 2**128),
+]
 
 # An example asks the database and writes nothing.
 asking = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -84,3 +124,22 @@ def test_no_id_has_no_run(call: Caller) -> None:
     assert call.execute("SELECT runstore.run_of(NULL), runstore.new_child_id(NULL)") == [
         (None, None)
     ]
+
+
+@pytest.mark.parametrize("name", CHECKS)
+def test_a_check_of_an_id_demands_what_run_of_says(call: Caller, name: str) -> None:
+    [(check,)] = call.execute(
+        "SELECT pg_get_expr(conbin, conrelid) FROM pg_constraint WHERE conname = %s", (name,)
+    )
+    # Any, and so a LiteralString: it comes from the catalogue and from above.
+    comparison: Any = f"""
+        SELECT ({check}), count(*) FILTER (WHERE ({check}) IS DISTINCT FROM ({CHECKS[name]}))
+        FROM unnest(%(ids)s::uuid[]) AS id
+        CROSS JOIN unnest(%(ids)s::uuid[]) AS run_id
+        CROSS JOIN LATERAL (SELECT id, id, id) AS same (report_id, invocation_id, tool_call_id)
+        GROUP BY 1
+    """
+    answers = call.execute(comparison, {"ids": NEIGHBOURS})
+
+    assert {True, False} <= {answer for answer, _ in answers}
+    assert all(otherwise == 0 for _, otherwise in answers)

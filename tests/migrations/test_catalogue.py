@@ -12,6 +12,7 @@ from psycopg import Connection
 from catalogue_rules import (
     RULES,
     Rule,
+    checks_by_functions_of_the_server,
     has_an_index_for_each_foreign_key,
     has_types_that_last,
     is_known_to_the_library,
@@ -91,6 +92,11 @@ def test_the_schema_keeps_the_rule(conn: Connection[Any], rule: Rule) -> None:
             is_known_to_the_library,
             "ALTER TABLE runstore.run_heads DROP CONSTRAINT run_heads_run_id_fkey",
             "run_heads_run_id_fkey",
+        ),
+        (
+            checks_by_functions_of_the_server,
+            "ALTER TABLE runstore.runs ADD CONSTRAINT a CHECK (runstore.run_of(id) = id)",
+            "a",
         ),
         (
             names_constraints_for_their_columns,
