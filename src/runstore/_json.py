@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from decimal import Decimal
-from typing import Final, cast
+from typing import Any, Final, cast
 
 import orjson
 import psycopg.adapt
@@ -86,13 +86,14 @@ def document(value: object, path: str) -> bytes:
     return encoded
 
 
-def nullable(value: object, path: str) -> Json | None:
+def nullable(value: Any, path: str) -> Json | None:
     """Encode a value as JSON; None is SQL's NULL."""
     if value is None:
         return None
-    # What most metadata is.
-    is_empty_object = type(value) is dict and not value
-    return _EMPTY if is_empty_object else Json(document(value, path))
+    if type(value) is dict and not value:
+        # What most metadata is.
+        return _EMPTY
+    return Json(document(value, path))
 
 
 _EMPTY: Final = Json(b"{}")
