@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from decimal import Decimal
-from typing import Any, Final, cast
+from typing import Final, cast
 
 import orjson
 import psycopg.adapt
@@ -86,14 +86,16 @@ def document(value: object, path: str) -> bytes:
     return encoded
 
 
-def nullable(value: Any, path: str) -> Json | None:
+def nullable(value: object, path: str) -> Json | None:
     """Encode a value as JSON; None is SQL's NULL."""
     if value is None:
         return None
-    if type(value) is dict and not value:
-        # What most metadata is.
-        return _EMPTY
-    return Json(document(value, path))
+    return _EMPTY if _is_empty_object(value) else Json(document(value, path))
+
+
+def _is_empty_object(value: object) -> bool:
+    # What most metadata is.
+    return type(value) is dict and not value
 
 
 _EMPTY: Final = Json(b"{}")
