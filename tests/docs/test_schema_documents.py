@@ -34,14 +34,15 @@ def run(script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.mark.owner
-def test_the_pages_are_up_to_date(server: Server, database: str) -> None:
+def test_the_pages_are_up_to_date(server: Server) -> None:
     with psycopg.connect(server.dsn(server.maintenance_dbname)) as conn:
         found = conn.info.server_version // 10000
     if found != VERSION:
         pytest.skip(f"the pages are written on PostgreSQL {VERSION}, and this is {found}")
 
-    done = run("document_schema.py", "--check", "--dsn", database)
+    # On a server of its own: on one that has run for a while, autovacuum has gathered statistics of
+    # the catalogue, and its queries may have other plans.
+    done = run("document_schema.py", "--check")
 
     hint = "run scripts/document-schema\n"
     assert done.returncode == 0, hint + done.stdout[:4000] + done.stderr
