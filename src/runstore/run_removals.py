@@ -181,11 +181,13 @@ def with_ties(
     """Read a page of runs, those after another one, each with its ties; none: there are no more."""
     while True:
         logs = yield from read(after)
+        if not logs:
+            return []
         found = yield from list_run_ties.bind([log.run_id for log in logs])
         ties = {each.run_id: each for each in found}
         # Others may have removed some between the two statements, or even all.
         page = [(log, ties[log.run_id]) for log in logs if log.run_id in ties]
-        if page or not logs:
+        if page:
             return page
         after = logs[-1]
 
