@@ -13,35 +13,46 @@ INVARIANTS = {
         SELECT runs.id::text FROM runstore.runs
         LEFT JOIN runstore.run_heads ON runs.id = run_heads.run_id
         WHERE run_heads.run_id IS NULL""",
-    "a log is dense, and its head says how far it goes": """
+    "a log is dense up to its head, from where events of it were purged": """
         SELECT runs.id::text FROM runstore.runs
         JOIN runstore.run_heads ON runs.id = run_heads.run_id
-        LEFT JOIN LATERAL (
+        CROSS JOIN LATERAL (
+            SELECT greatest(runs.forked_at_seq, runs.purged_seq, 0) AS seq
+        ) AS gone
+        CROSS JOIN LATERAL (
             SELECT count(*) AS count, min(seq) AS first, max(seq) AS last
-            FROM runstore.run_events WHERE run_id = runs.id
-        ) AS own ON true
-        WHERE own.count <> run_heads.last_seq - coalesce(runs.forked_at_seq, 0)
+            FROM runstore.run_events
+            WHERE run_id = runs.id AND seq > coalesce(runs.purged_seq, 0)
+        ) AS own
+        WHERE own.count <> run_heads.last_seq - gone.seq
             OR own.last <> run_heads.last_seq
-            OR own.first <> coalesce(runs.forked_at_seq, 0) + 1""",
+            OR own.first <> gone.seq + 1""",
     "a run that has ended is closed, has its time and its last event, and no other is": """
         SELECT runs.id::text FROM runstore.runs
         JOIN runstore.run_heads ON runs.id = run_heads.run_id
         WHERE (runs.status IN ('completed', 'failed', 'cancelled'))
-            <> ALL (ARRAY[
+            <> ANY (ARRAY[
                 run_heads.closed,
                 runs.finished_at IS NOT NULL,
-                EXISTS (
+                coalesce(runs.purged_seq = run_heads.last_seq, false) OR EXISTS (
                     SELECT FROM runstore.run_events
                     WHERE run_id = runs.id
                         AND seq = run_heads.last_seq
                         AND type IN ('run.completed', 'run.failed', 'run.cancelled')
                 )
             ])""",
-    "a fork reads all that it shares": """
+    "a fork reads all that it shares, unless its events were purged": """
         SELECT runs.id::text FROM runstore.runs
-        WHERE runs.forked_at_seq <> (
+        WHERE runs.events_purged_at IS NULL AND runs.forked_at_seq <> (
             SELECT coalesce(sum(to_seq - from_seq + 1), 0)
             FROM runstore.run_segments WHERE run_id = runs.id
+        )""",
+    "what a fork reads is there": """
+        SELECT run_id::text FROM runstore.run_segments
+        WHERE to_seq - from_seq + 1 <> (
+            SELECT count(*) FROM runstore.run_events
+            WHERE run_events.run_id = run_segments.source_run_id
+                AND seq BETWEEN run_segments.from_seq AND run_segments.to_seq
         )""",
     "a published report has its versions, each with its sections": """
         SELECT reports.id::text FROM runstore.reports
