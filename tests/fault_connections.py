@@ -17,6 +17,7 @@ from connections import Kind
 from sessions import Session, open_session
 
 Side = Literal["before", "after"]
+SIDES: tuple[Side, ...] = ("before", "after")
 
 
 @dataclass
@@ -66,6 +67,12 @@ class AsyncioFaulty(AsyncConnection[Any]):
         answer = await super().wait(gen, *args, **kwargs)
         fault.after(self, gen)
         return answer
+
+
+def faulty(kind: Kind, fault: Fault) -> type[Any]:
+    """Make a class of connections, all of which the fault is about to meet."""
+    base = BlockingFaulty if kind == "blocking" else AsyncioFaulty
+    return type("Faulty", (base,), {"fault": fault})
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from contextlib import nullcontext
 from typing import Any
 
 import pytest
+from psycopg.types.json import Jsonb
 
 from connections import Caller
 from contents import Contents, contents
@@ -22,7 +23,13 @@ Shape = dict[str, tuple[int, int]]
 
 def arrange(observer: Caller, write: Write) -> Arguments:
     """Empty the database and make what a write needs."""
-    for table in (
+    empty(observer)
+    return write.arrange(observer)
+
+
+def empty(observer: Caller) -> None:
+    """Delete all rows, in one statement."""
+    roots = (
         "run_holds",
         "run_segments",
         "runs",
@@ -30,10 +37,24 @@ def arrange(observer: Caller, write: Write) -> Arguments:
         "usage_logs",
         "quotas",
         "prices",
-    ):
-        statement: Any = f"DELETE FROM runstore.{table}"
-        observer.execute(statement)
-    return write.arrange(observer)
+    )
+    deletes = (f"_{table} AS (DELETE FROM runstore.{table})" for table in roots)
+    statement: Any = f"WITH {', '.join(deletes)} SELECT"
+    observer.execute(statement)
+
+
+def put_back(observer: Caller, rows: Contents) -> None:
+    """Make the database hold these rows again, and no others."""
+    empty(observer)
+    # One statement, so that no row looks for the one that it refers to before that is there.
+    inserts = [
+        f"_{table} AS (INSERT INTO runstore.{table}"
+        f" SELECT * FROM jsonb_populate_recordset(NULL::runstore.{table}, %({table})s))"
+        for table, each in rows.items()
+        if each
+    ]
+    statement: Any = f"WITH {', '.join(inserts)} SELECT"
+    observer.execute(statement, {table: Jsonb(each) for table, each in rows.items() if each})
 
 
 def perform(session: Session, write: Write, arguments: Arguments, *, in_block: bool) -> Any:

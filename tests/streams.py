@@ -14,6 +14,7 @@ from contextlib import (
     contextmanager,
 )
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol, TypeVar
 from uuid import UUID
 
@@ -244,22 +245,28 @@ class AsyncioStreams:
 
 
 @contextmanager
-def streams(source: Source, dsn: str, **settings: Any) -> Generator[Streams]:
+def streams(
+    source: Source, dsn: str, connections: Any = None, **settings: Any
+) -> Generator[Streams]:
     """Open a source. A pool has one connection, so that a tail that held it would be noticed.
 
     It does not check connections before it lends them: what dies is found by who uses it.
+    `connections` is a class of them.
     """
+    open_one: Any = connect if source.kind == "blocking" else connect_async
     if source.pooled:
-        settings = {"max_size": 1, "pool_settings": {"check": None}} | settings
+        open_one = open_pool if source.kind == "blocking" else open_pool_async
+        pool_settings = {"check": None} | ({"connection_class": connections} if connections else {})
+        settings = {"max_size": 1, "pool_settings": pool_settings} | settings
+    elif connections:
+        open_one = partial(connections.connect, autocommit=True)
     if source.kind == "blocking":
-        with open_pool(dsn, **settings) if source.pooled else connect(dsn, **settings) as opened:
+        with open_one(dsn, **settings) as opened:
             yield BlockingStreams(opened)
         return
     loop = Loop()
     try:
-        open_it: Coroutine[Any, Any, Any] = (
-            open_pool_async(dsn, **settings) if source.pooled else connect_async(dsn, **settings)
-        )
+        open_it: Coroutine[Any, Any, Any] = open_one(dsn, **settings)
         opened_async = AsyncioStreams(loop.run(open_it), loop)
         try:
             yield opened_async

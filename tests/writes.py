@@ -1,8 +1,9 @@
 """Every public function that writes, with how to call it and what it answers a second time.
 
 What holds for all of them is stated once, in reliability/test_faults.py and
-reliability/test_cancellation.py. A function that is new in `runstore` has to be here: which of
-them write is read off the statements that they send.
+reliability/test_cancellation.py. What is new in `runstore` and writes has to be here, among the
+batched writes or among the writers; which functions and classes write is read off the statements
+that they send.
 """
 
 from __future__ import annotations
@@ -63,6 +64,8 @@ class Write:
     """What a second call answers: as the first one did, an empty list, or an error that says so."""
     moving: frozenset[str] = field(default_factory=frozenset[str])
     """What a second call moves on all the same: a sign of life, a count of writes."""
+    alone: bool = False
+    """Whether it is only another write by another name, when it is in a transaction."""
 
     @property
     def answers_again(self) -> bool:
@@ -70,8 +73,16 @@ class Write:
         return self.repeated in ("the same", "StaleWrite")
 
     @property
+    def public_name(self) -> str:
+        """The name in `runstore`: of the function, or of the class whose method it is."""
+        return self.name.partition(".")[0]
+
+    @property
     def function(self) -> Any:
-        return getattr(runstore, self.name)
+        """The function of a connection; a method's is that of an object of its own."""
+        public = getattr(runstore, self.public_name)
+        _, _, method = self.name.partition(".")
+        return getattr(public(), method) if method else public
 
     def __str__(self) -> str:
         return self.name
@@ -305,6 +316,7 @@ WRITES = [
     Write("set_quota", lambda _: given(new_quota(period="day"))),
     Write("remove_quota", removed_quota, repeated="NotFound"),
     Write("reserve_usage", hold_of_two),
+    Write("QuotaGate.reserve_usage", hold_of_two, alone=True),
     Write(
         "renew_reservation",
         lambda call: given(hold(call), hold_for=timedelta(hours=1)),
@@ -319,8 +331,8 @@ WRITES = [
 ]
 
 
-IN_BATCHES = frozenset({"erase_subject", "purge_run_events", "purge_runs"})
-"""Writes of several transactions; reliability/test_removals.py cuts them off at every wait."""
+WRITERS = frozenset({"AsyncioEventWriter", "BlockingEventWriter"})
+"""Classes that write in a block; the same is done to them in reliability/test_event_writers.py."""
 
 _WRITES = re.compile(r"\b(INSERT INTO|UPDATE runstore|DELETE FROM|COPY runstore)\b")
 
@@ -329,10 +341,24 @@ def public_functions() -> dict[str, bool]:
     """Name every public function of a connection, and say whether it writes."""
     functions = {name: getattr(runstore, name) for name in runstore.__all__}
     return {
-        name: any(_WRITES.search(text) for text in _sent_by(function, set()))
+        name: _writes(function)
         for name, function in functions.items()
         if hasattr(function, "bind") or inspect.isfunction(function)
     }
+
+
+def public_writes() -> set[str]:
+    """Name every public function of a connection that writes, and every class that does."""
+    functions = {name for name, writes in public_functions().items() if writes}
+    return functions | {
+        name
+        for name in runstore.__all__
+        if inspect.isclass(public := getattr(runstore, name)) and _writes(public)
+    }
+
+
+def _writes(function: Any) -> bool:
+    return any(_WRITES.search(text) for text in _sent_by(function, set()))
 
 
 def _sent_by(function: Any, seen: set[object]) -> Iterator[str]:

@@ -7,6 +7,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from batched_writes import BATCHED_WRITES
 from reads import OTHERS
 from runstore import Retry, is_retryable
 from writes import WRITES
@@ -32,6 +33,7 @@ def test_every_write_has_its_place_in_the_document() -> None:
     section = DOCUMENT.split("## What a repetition answers")[1].split("\n## ")[0]
     cells = re.findall(r"^\| (`.*`) \|", section.replace("...", "*"), re.MULTILINE)
     named = [name for cell in cells for name in re.findall(r"`([a-z_*]+)`", cell)]
-    for write in WRITES:
-        assert any(fnmatchcase(write.name, pattern) for pattern in named), write.name
+    for write in [*WRITES, *BATCHED_WRITES]:
+        name = write.name.rpartition(".")[2]
+        assert any(fnmatchcase(name, pattern) for pattern in named), name
     assert not any(name in OTHERS for name in named)

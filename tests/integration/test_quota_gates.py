@@ -1,5 +1,4 @@
 import asyncio
-import time
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -12,6 +11,7 @@ from psycopg import AsyncConnection, Connection
 from psycopg_pool import AsyncConnectionPool, ConnectionPool, PoolTimeout
 
 from connections import Caller, Connect, Kind, wait_until_blocked
+from gate_lines import line, wait_for_line, waiting
 from runstore import (
     Conflict,
     InvalidPayload,
@@ -190,23 +190,6 @@ def run_threads(dsn: str, gate: QuotaGate, data: list[NewReservation]) -> list[s
                 else:
                     wait_for_line(gate, place)
         return [outcome(future.result) for future in futures]
-
-
-def wait_for_line(gate: QuotaGate, length: int) -> None:
-    """Return once so many callers wait in a gate."""
-    deadline = time.monotonic() + 10
-    while line(gate) < length:
-        assert time.monotonic() < deadline
-        time.sleep(0.001)
-
-
-def line(gate: QuotaGate) -> int:
-    return sum(map(len, waiting(gate).values()))
-
-
-def waiting(gate: QuotaGate) -> dict[Any, Any]:
-    found: dict[Any, Any] = vars(gate)["_waiting"]
-    return found
 
 
 def run_tasks(dsn: str, gate: QuotaGate, data: list[NewReservation]) -> list[str]:

@@ -8,8 +8,10 @@ import inspect
 import os
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
+from functools import partial
 from typing import Any
+from uuid import UUID
 
 import pytest
 from psycopg import AsyncConnection
@@ -17,11 +19,14 @@ from psycopg.pq import TransactionStatus
 from psycopg_pool import AsyncConnectionPool
 
 import runstore
+from batched_writes import BATCHED_WRITES, BatchedWrite, course_of, make_batches_small
 from connections import Caller
 from invariants import broken
 from laboratory import arrange, await_rollback, repeat, shape, stored
 from reads import OTHERS, reads
 from runstore import (
+    AsyncioEventWriter,
+    EventWriter,
     NewChatRun,
     NewRunEvent,
     QuotaGate,
@@ -36,9 +41,10 @@ from runstore import (
     transaction,
 )
 from sessions import open_session
+from streams import tokens
 from suspensions import Suspensions
 from usage_factories import new_reservation
-from writes import IN_BATCHES, WRITES, Arguments, Write, public_functions
+from writes import WRITERS, WRITES, Arguments, Write, public_functions, public_writes
 
 # psycopg takes a server's cursor for open when its connection is lost.
 pytestmark = pytest.mark.filterwarnings("ignore:.*ServerCursor.*still open:ResourceWarning")
@@ -94,18 +100,19 @@ async def check(pool: Pool) -> None:
 
 
 def test_every_public_function_is_here(observer: Caller) -> None:
-    functions = public_functions()
-    here = reads(observer).keys() | {write.name for write in WRITES}
-    assert here | IN_BATCHES | OTHERS == functions.keys()
+    writes = {write.public_name for write in [*WRITES, *BATCHED_WRITES]} | WRITERS
+    here = reads(observer).keys() | writes
+    assert here | OTHERS == public_functions().keys() | public_writes()
 
 
 @pytest.mark.parametrize("write", WRITES, ids=str)
 async def test_a_write_that_is_cancelled_anywhere_is_done_once_when_it_is_repeated(
     observer: Caller, pool: Pool, laboratory: str, write: Write
 ) -> None:
+    in_block = not write.alone
     arguments = arrange(observer, write)
     before = stored(observer, write)
-    await call(pool, write.function, arguments, in_block=True)
+    await call(pool, write.function, arguments, in_block=in_block)
     done = shape(before, stored(observer, write))
 
     with open_session("blocking", laboratory) as healthy:
@@ -116,7 +123,7 @@ async def test_a_write_that_is_cancelled_anywhere_is_done_once_when_it_is_repeat
             before, wrong = stored(observer, write), broken(observer)
 
             def act(arguments: Arguments = arguments) -> Coroutine[Any, Any, Any]:
-                return call(pool, write.function, arguments, in_block=True)
+                return call(pool, write.function, arguments, in_block=in_block)
 
             reached = await cancelled_at(suspension, act)
             await check(pool)
@@ -127,8 +134,37 @@ async def test_a_write_that_is_cancelled_anywhere_is_done_once_when_it_is_repeat
             assert broken(observer) == ({} if happened else wrong)
             repeat(healthy, write, arguments, happened=happened)
             assert shape(before, stored(observer, write)) == done
-    # The wait for BEGIN, for a statement and for COMMIT.
+    # The wait for BEGIN, for a statement and for COMMIT; or for the statements of a gate.
     assert suspension > 3
+
+
+@pytest.mark.parametrize("write", BATCHED_WRITES, ids=str)
+async def test_a_batched_write_that_is_cancelled_anywhere_is_finished_when_it_is_repeated(
+    observer: Caller,
+    pool: Pool,
+    laboratory: str,
+    write: BatchedWrite,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    make_batches_small(monkeypatch)
+    course = course_of(write, observer, "blocking", laboratory)
+
+    def act() -> Coroutine[Any, Any, Any]:
+        return call(pool, write.function, course.arguments)
+
+    with open_session("blocking", laboratory) as healthy:
+        suspension, reached = 0, True
+        while reached:
+            suspension += 1
+            course.begin_again()
+            reached = await cancelled_at(suspension, act)
+            await check(pool)
+            await_rollback(observer)
+            left = course.left()
+            assert left in course.states
+            course.finish(left, healthy)
+    # Some answers are there before they are waited for.
+    assert suspension > len(course.states) / 2
 
 
 async def test_a_read_that_is_cancelled_anywhere_leaves_the_pool_whole(
@@ -145,6 +181,63 @@ async def test_a_read_that_is_cancelled_anywhere_leaves_the_pool_whole(
             await check(pool)
             suspension += 1
         assert suspension > 1, name
+
+
+GIVEN = tokens(8)
+
+
+async def give(writer: AsyncioEventWriter, told: list[str], *, goes_on: bool) -> None:
+    """Give events that are written because they are many, by a flush, and at the block's end.
+
+    Who goes on gives an event again that the writer has not taken when its append is cancelled.
+    """
+    borne = [asyncio.CancelledError] if goes_on else []
+    try:
+        async with writer:
+            for place, event in enumerate(GIVEN):
+                while (writer.last_seq or 0) + writer.unwritten == place:
+                    with suppress(*borne):
+                        await writer.append(event)
+                if place == 4:
+                    with suppress(*borne):
+                        await writer.flush()
+    except asyncio.CancelledError as error:
+        told += getattr(error, "__notes__", ())
+        raise
+
+
+@pytest.mark.parametrize("goes_on", [False, True], ids=["leaves", "goes on"])
+@pytest.mark.parametrize("pooled", [True, False], ids=["pool", "connection"])
+async def test_a_writer_that_is_cancelled_anywhere_says_what_it_does_not_know(
+    observer: Caller, pool: Pool, *, pooled: bool, goes_on: bool
+) -> None:
+    suspension, reached = 0, True
+    while reached:
+        suspension += 1
+        run_id = observer(create_run, NewChatRun()).id
+        told: list[str] = []
+        async with nullcontext(pool) if pooled else pool.connection() as source:
+            writer = EventWriter(source, run_id, max_delay=3600, max_events=2)
+            act = partial(give, writer, told, goes_on=goes_on)
+            reached = await cancelled_at(suspension, act)
+        await check(pool)
+        await_rollback(observer)
+
+        known, unknown = writer.last_seq or 0, writer.unwritten
+        written = len(log(observer, run_id))
+        assert known <= written <= known + unknown
+        assert not unknown or f"not known to be written: {unknown}" in " ".join(told)
+        assert log(observer, run_id) == [event.payload for event in GIVEN[:written]]
+
+        async with EventWriter(pool, run_id) as another:
+            for event in GIVEN[written:]:
+                await another.append(event)
+        assert log(observer, run_id) == [event.payload for event in GIVEN]
+    assert suspension > 5
+
+
+def log(observer: Caller, run_id: UUID) -> list[Any]:
+    return [event.payload for event in observer(read_run_events, run_id).events]
 
 
 async def others(pool: Pool, dsn: str, run_id: Any) -> dict[str, Act]:
@@ -172,8 +265,7 @@ async def others(pool: Pool, dsn: str, run_id: Any) -> dict[str, Act]:
         await run_transaction(pool, work)
 
     async def reserves_through_a_gate() -> None:
-        async with pool.connection() as conn:
-            await gate.reserve_usage(conn, new_reservation())
+        await gate.reserve_usage(pool, new_reservation())
 
     async def imports() -> None:
         events = [NewRunEvent(type="token")] * 3

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 from uuid import UUID
 
@@ -9,8 +10,11 @@ import psycopg
 import pytest
 
 from connections import Connect
+from fault_connections import SIDES, Fault, faulty
+from laboratory import await_rollback
 from runstore import NewChatRun, create_run, get_run_head, iter_run_events
-from streams import POOLS, Source, Writer, streams, tokens, wait_until
+from sessions import Session
+from streams import POOLS, SOURCES, Source, Writer, streams, tokens, wait_until
 from wire_proxy import Losing, wire_proxy
 
 POOL = pytest.mark.parametrize("source", POOLS, ids=str)
@@ -105,3 +109,73 @@ def test_a_writer_gives_up_when_an_outage_lasts(
     assert error.value.__notes__ == [f"events of run {run_id} that are not known to be written: 3"]
     # The answers are lost and not the events.
     assert log(conn, run_id) == expected(3)
+
+
+# Lost at each round trip
+
+GIVEN = 8
+# When something is written depends on the calls alone.
+UNHURRIED: dict[str, Any] = {"max_delay": 3600, "max_events": 2}
+
+
+def give(writer: Writer) -> None:
+    """Give events that are written because they are many, by a flush, and at the block's end."""
+    write(writer, 0, 5)
+    writer.flush()
+    write(writer, 5, 3)
+
+
+def faults(source: Source, dsn: str, observer: Session) -> Iterator[tuple[Fault, UUID]]:
+    """Count the round trips of a writer that `give` uses; make each fault of them, and a run."""
+    run_id, fault = observer(create_run, NewChatRun()).id, Fault()
+    with streams(source, dsn, faulty(source.kind, fault)) as opened:
+        with opened.writing(run_id, **UNHURRIED) as writer:
+            give(writer)
+        trips = fault.trips
+    assert trips >= 5
+    for trip in range(1, trips + 1):
+        for side in SIDES:
+            yield Fault(trip, side), observer(create_run, NewChatRun()).id
+
+
+@POOL
+def test_a_pools_writer_that_fails_anywhere_writes_every_event_once(
+    source: Source, laboratory: str, observer: Session
+) -> None:
+    for fault, run_id in faults(source, laboratory, observer):
+        with (
+            streams(source, laboratory, faulty(source.kind, fault)) as opened,
+            opened.writing(run_id, **UNHURRIED) as writer,
+        ):
+            give(writer)
+        assert fault.trips > fault.trip
+        assert (writer.last_seq, writer.unwritten) == (GIVEN, 0)
+        assert log(observer.conn, run_id) == expected(GIVEN)
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=str)
+def test_a_writer_that_gives_up_anywhere_says_so_and_another_one_gives_the_rest(
+    source: Source, laboratory: str, observer: Session
+) -> None:
+    for fault, run_id in faults(source, laboratory, observer):
+        with (
+            streams(source, laboratory, faulty(source.kind, fault)) as opened,
+            pytest.raises(psycopg.OperationalError, match="connection is lost") as raised,
+            opened.writing(run_id, give_up_after=0, **UNHURRIED) as writer,
+        ):
+            give(writer)
+
+        await_rollback(observer)
+        known, unknown = writer.last_seq or 0, writer.unwritten
+        assert unknown > 0
+        assert raised.value.__notes__ == [
+            f"events of run {run_id} that are not known to be written: {unknown}"
+        ]
+        stored = log(observer.conn, run_id)
+        assert stored == expected(len(stored))
+        # The last statement may have been done, when its answer was lost.
+        assert known <= len(stored) <= known + (0 if fault.side == "before" else min(unknown, 2))
+
+        with streams(source, laboratory) as opened, opened.writing(run_id) as writer:
+            write(writer, len(stored), GIVEN - len(stored))
+        assert log(observer.conn, run_id) == expected(GIVEN)

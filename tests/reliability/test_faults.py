@@ -8,25 +8,24 @@ from uuid import UUID, uuid4
 import psycopg
 import pytest
 
+from batched_writes import BATCHED_WRITES, BatchedWrite, course_of, make_batches_small
 from connections import Caller, Kind
-from fault_connections import Fault, Side, open_faulty
+from fault_connections import SIDES, Fault, open_faulty
 from invariants import broken
 from laboratory import arrange, await_rollback, perform, repeat, said, shape, stored
 from runstore import NewChatRun, append_run_events, complete_run, create_run, pipeline
 from sessions import Session
-from writes import EVENTS, IN_BATCHES, WRITES, Write, public_functions
+from writes import EVENTS, WRITERS, WRITES, Write, public_writes
 
 # psycopg takes a server's cursor for open when its connection is lost.
 pytestmark = pytest.mark.filterwarnings("ignore:.*ServerCursor.*still open:ResourceWarning")
 
 EVERY = pytest.mark.parametrize("write", WRITES, ids=str)
-SIDES: tuple[Side, ...] = ("before", "after")
 
 
 def test_every_public_write_is_here() -> None:
-    functions = public_functions()
-    writes = {write.name for write in WRITES} | IN_BATCHES
-    assert writes == {name for name in functions if functions[name]}
+    writes = {write.public_name for write in [*WRITES, *BATCHED_WRITES]}
+    assert writes | WRITERS == public_writes()
 
 
 @EVERY
@@ -90,6 +89,36 @@ def test_a_write_that_fails_anywhere_is_done_once_when_it_is_repeated(  # noqa: 
             assert again == answer or not write.answers_again
             assert stored(observer, write) == after
             assert broken(observer) == {}
+
+
+@pytest.mark.parametrize("write", BATCHED_WRITES, ids=str)
+def test_a_batched_write_that_fails_anywhere_keeps_its_batches_and_is_finished_when_repeated(  # noqa: PLR0917 - fixtures.
+    laboratory: str,
+    observer: Caller,
+    healthy: Session,
+    connection_kind: Kind,
+    write: BatchedWrite,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    make_batches_small(monkeypatch)
+    course = course_of(write, observer, connection_kind, laboratory)
+    states = course.states
+    assert course.done(states[-1]) == write.counted(course.answer)
+
+    for trip in range(1, len(states)):
+        for side in SIDES:
+            course.begin_again()
+            with (
+                open_faulty(connection_kind, laboratory, Fault(trip, side)) as session,
+                pytest.raises(psycopg.OperationalError, match="connection is lost"),
+            ):
+                perform(session, write, course.arguments, in_block=False)
+
+            await_rollback(observer)
+            # What was committed by then, and nothing of the batch that was under way.
+            left = course.left()
+            assert left == states[trip if side == "after" else trip - 1]
+            course.finish(left, healthy)
 
 
 def test_a_pipeline_that_fails_anywhere_is_done_once_when_it_is_repeated(

@@ -1,15 +1,13 @@
-"""Purges and erasures beside others, against each other, and cut off at every message."""
+"""Purges beside others, and against each other."""
 
 from __future__ import annotations
 
-import itertools
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from uuid import UUID
 
-import psycopg
 import pytest
 from psycopg import Connection
 from psycopg.rows import TupleRow
@@ -23,9 +21,7 @@ from runstore import (
     NewRunEvent,
     NewRunFork,
     NotFound,
-    RunstoreError,
     append_run_events,
-    erase_subject,
     fork_run,
     hold_run,
     iter_run_events,
@@ -58,18 +54,6 @@ def fork(conn: Conn, run_id: UUID) -> object:
 
 def hold(conn: Conn, run_id: UUID) -> object:
     return hold_run(conn, run_id, "audit")
-
-
-def purge_all(conn: Conn) -> object:
-    return purge_runs(conn, LONG_AGO, page_size=2)
-
-
-def purge_all_events(conn: Conn) -> object:
-    return purge_run_events(conn, LONG_AGO, page_size=2)
-
-
-def erase_zoe(conn: Conn) -> object:
-    return erase_subject(conn, "zoe", page_size=2)
 
 
 def seqs(conn: Conn, run_id: UUID) -> list[int]:
@@ -252,92 +236,3 @@ def test_forks_made_during_a_purge_have_all_that_they_read(connect: Connect, pur
     assert done.runs > 0
     assert all(seqs(conn, fork) == [1, 2, 3, 4] for fork in forks)
     assert seqs(conn, live) == list(range(1, last + 1))
-
-
-# Cut off
-
-
-class DyingConnection(Connection[TupleRow]):
-    """A connection that dies before it waits for the server once more than it may."""
-
-    left = 0
-
-    def wait(self, *args: Any, **kwargs: Any) -> Any:
-        if self.left == 0:
-            self.pgconn.finish()
-            raise psycopg.OperationalError("cut off")
-        self.left -= 1
-        return super().wait(*args, **kwargs)
-
-
-def cut_off_at_every_wait(
-    database: str, work: Callable[[Conn], object], check: Callable[[], None]
-) -> None:
-    """Do work on connections that die after 0, 1, 2 ... waits, until one lives long enough."""
-    for waits in itertools.count():
-        assert waits < 500
-        conn = DyingConnection.connect(database, autocommit=True)
-        conn.left = waits
-        try:
-            work(conn)
-        except (psycopg.Error, RunstoreError):
-            check()
-        else:
-            conn.left = -1
-            conn.close()
-            check()
-            return
-
-
-def all_whole(conn: Conn) -> None:
-    """Assert that each run has all that it had, or says up to where its events are gone."""
-    rows = conn.execute(
-        """
-        SELECT
-            runs.purged_seq,
-            run_heads.last_seq,
-            ARRAY(
-                SELECT seq::integer FROM runstore.run_events
-                WHERE run_events.run_id = runs.id ORDER BY seq
-            ),
-            (SELECT count(*) FROM runstore.tool_calls WHERE tool_calls.run_id = runs.id),
-            (SELECT count(*) FROM runstore.report_versions WHERE report_versions.run_id = runs.id)
-        FROM runstore.runs JOIN runstore.run_heads ON runs.id = run_heads.run_id
-        """
-    )
-    for purged_seq, last_seq, events, tool_calls, versions in rows:
-        assert events == list(range((purged_seq or 0) + 1, last_seq + 1))
-        assert (tool_calls, versions) == (1, 1)
-
-
-@pytest.fixture
-def _short_batches(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let a batch delete four events at most."""
-    monkeypatch.setattr(run_removals, "EVENTS_PER_BATCH", 4)
-
-
-@pytest.mark.usefixtures("_short_batches")
-@pytest.mark.parametrize(
-    "work",
-    [
-        pytest.param(purge_all, id="purge_runs"),
-        pytest.param(purge_all_events, id="purge_run_events"),
-        pytest.param(erase_zoe, id="erase_subject"),
-    ],
-)
-def test_what_is_cut_off_leaves_whole_runs_and_goes_on(
-    database: str, connect: Connect, work: Callable[[Conn], object]
-) -> None:
-    conn = connect()
-    for events in (1, 9, 2, 1):
-        add_children(caller(conn), make_old_run(caller(conn), events=events, subject_id="zoe"))
-
-    cut_off_at_every_wait(database, work, lambda: all_whole(conn))
-    # A connection that died may have been the server's for a moment longer.
-    work(conn)
-
-    all_whole(conn)
-    unpurged = conn.execute(
-        "SELECT count(*) FROM runstore.runs WHERE events_purged_at IS NULL"
-    ).fetchone()
-    assert unpurged == (0,)
