@@ -7,8 +7,10 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -54,7 +56,16 @@ def stand_at_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("click.testing._NamedTextIOWrapper.isatty", yes, raising=False)
 
 
-def start(*arguments: object, **options: Any) -> subprocess.Popen[str]:
+MODULE = (sys.executable, "-W", "error", "-m", "runstore")
+INSTALLED = (str(Path(sys.executable).with_name("runstore")),)
+
+
+def start(
+    *arguments: object,
+    program: Sequence[str] = MODULE,
+    variables: Mapping[str, str] = MappingProxyType({}),
+    **options: Any,
+) -> subprocess.Popen[str]:
     """Start the command as a process, whose output is read line by line."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         # As a shell has it for what it runs in the background; a child would ignore it too.
@@ -62,10 +73,12 @@ def start(*arguments: object, **options: Any) -> subprocess.Popen[str]:
     environment = {name: os.environ[name] for name in os.environ if name not in DSN_VARIABLES}
     streams: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     return subprocess.Popen(
-        command(arguments), env=environment | {"COLUMNS": "120"}, **(streams | options)
+        [*program, *map(str, arguments)],
+        env={**environment, "COLUMNS": "120", **variables},
+        **(streams | options),
     )
 
 
 def command(arguments: Sequence[object]) -> list[str]:
     """Return the command line of a process of its own."""
-    return [sys.executable, "-W", "error", "-m", "runstore", *map(str, arguments)]
+    return [*MODULE, *map(str, arguments)]

@@ -1,8 +1,9 @@
 """The durable record of AI-agent work in plain PostgreSQL."""
 
-from typing import TYPE_CHECKING
-
 from ._places import NAMES, find
+
+# As `typing` has it, whose own import would take several times as long as all of this.
+TYPE_CHECKING = False
 
 if TYPE_CHECKING:
     from ._models import (

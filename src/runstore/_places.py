@@ -7,7 +7,10 @@ names stand in `__init__.py` once more, where type checkers and editors look for
 from __future__ import annotations
 
 from importlib import import_module
-from typing import Any, Final
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Final
 
 _NAMES: Final = {
     "_models": """

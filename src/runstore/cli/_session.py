@@ -128,7 +128,7 @@ class Program(click.Group):
         """Run a command; whatever ends it, end it cleanly."""
         _bear_any_text()
         try:
-            with _terminable():
+            with _interruptible():
                 try:
                     return super().invoke(ctx)
                 finally:
@@ -146,16 +146,21 @@ class Program(click.Group):
 
 
 @contextmanager
-def _terminable() -> Generator[None]:
-    """Let SIGTERM end the block as Ctrl-C does, with all that was begun cleaned up."""
+def _interruptible() -> Generator[None]:
+    """Let Ctrl-C and SIGTERM end the block with all that was begun cleaned up."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    # A shell has what it runs in the background ignore Ctrl-C, and so it stays.
+    wanted = [number for number, handler in before.items() if handler is not signal.SIG_IGN]
+    for number in wanted:
+        signal.signal(number, signal.default_int_handler)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number in wanted:
+            signal.signal(number, before[number])
 
 
 def _report(session: Session | None, error: Exception) -> Status:
