@@ -67,7 +67,8 @@ def apply_migrations(server: Server, console: Console) -> None:
     command = ["yoyo", "apply", "--batch", "--no-config-file"]
     command += ["--database", server.yoyo_url(DBNAME), str(MIGRATIONS)]
     print_verbatim(console, f"$ python -m {shlex.join(command)}")
-    subprocess.run([sys.executable, "-m", *command], check=True)
+    # Ctrl-C at the terminal is for us alone; the interrupt ends it.
+    subprocess.run([sys.executable, "-m", *command], check=True, process_group=0)
 
 
 def psql_command(server: Server) -> str:

@@ -22,5 +22,5 @@ def migrated_database(dsn: str | None) -> Generator[str]:
     with embedded.throwaway_server() as server:
         command = [sys.executable, "-m", "yoyo", "apply", "--batch", "--no-config-file"]
         url = server.yoyo_url(server.maintenance_dbname)
-        subprocess.run([*command, "--database", url, str(MIGRATIONS)], check=True)
+        subprocess.run([*command, "--database", url, str(MIGRATIONS)], check=True, process_group=0)
         yield server.dsn(server.maintenance_dbname)

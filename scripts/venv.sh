@@ -1,9 +1,11 @@
 # Sourced by the other scripts. It goes to the top of the checkout, and `use_venv EXTRA...` makes
 # sure that .venv there has this project with these extras. The variable PYTHON chooses the
-# interpreter. Nothing is installed again until pyproject.toml changes.
+# interpreter. Nothing is installed again until pyproject.toml changes. `become PROGRAM ARGUMENT...`
+# goes on as one of the checkout's Python programs, which Ctrl-C ends without a stack trace.
 # shellcheck shell=bash
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
+checkout=$PWD
 
 use_venv() {
     local python=${PYTHON:-python3} version='import sys; print(sys.version)' extra
@@ -13,7 +15,7 @@ use_venv() {
         echo "runstore needs Python 3.11 or newer, and '$python' is not: set PYTHON to one" >&2
         return 1
     fi
-    if [[ "$(.venv/bin/python -c "$version" 2>/dev/null)" != "$("$python" -c "$version")" ]]; then
+    if [[ "$(.venv/bin/python -c "$version" 2>/dev/null)" != "$("$python" -c "$version" 2>/dev/null)" ]]; then
         if ! "$python" -m venv --clear .venv; then
             rm -rf .venv
             return 1
@@ -30,4 +32,8 @@ use_venv() {
             cp pyproject.toml ".venv/installed-$extra"
         done
     fi
+}
+
+become() {
+    exec "$checkout/.venv/bin/python" "$checkout/scripts/interruptible.py" "$checkout/$1" "${@:2}"
 }

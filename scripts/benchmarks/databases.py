@@ -63,7 +63,7 @@ def make_template(server: Server) -> None:
         conn.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(TEMPLATE)))
     command = [sys.executable, "-m", "yoyo", "apply", "--batch", "--no-config-file"]
     command += ["--database", server.yoyo_url(TEMPLATE), str(MIGRATIONS)]
-    subprocess.run(command, check=True)
+    subprocess.run(command, check=True, process_group=0)
 
 
 @contextmanager

@@ -71,10 +71,19 @@ def started(contestant: Contestant, dsn: str, sizes: Sizes) -> Generator[Worker]
     command = [contestant.python or sys.executable, str(WORKER)]
     command += [contestant.opening, dsn, json.dumps(asdict(sizes))]
     with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        # Ctrl-C at the terminal is for us alone; our block ends the process.
+        process_group=0,
     ) as process:
         try:
             yield Worker(contestant, process)
+        except KeyboardInterrupt:
+            # It may be in the middle of something, and nobody reads its answer any more.
+            process.kill()
+            raise
         finally:
             assert process.stdin
             process.stdin.close()

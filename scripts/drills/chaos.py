@@ -18,7 +18,8 @@ import statistics
 import sys
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import psycopg
@@ -92,10 +93,24 @@ def hurt(cluster: Cluster, seconds: float, every: float) -> list[Fault]:
         time.sleep(every * random.uniform(0.7, 1.3))
         inflict = FAULTS[len(faults) % len(FAULTS)]
         start = time.monotonic()
-        inflict(cluster)
+        with uninterrupted():
+            inflict(cluster)
         faults.append(Fault(inflict.__name__, start, time.monotonic()))
     time.sleep(every)
     return faults
+
+
+@contextmanager
+def uninterrupted() -> Generator[None]:
+    """Put off Ctrl-C until the block ends: whoever still works needs the server to come back."""
+    interrupts: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, _: interrupts.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if interrupts:
+        raise KeyboardInterrupt
 
 
 def summarize(ledger: Ledger, faults: list[Fault], version: str) -> None:

@@ -146,5 +146,7 @@ def create_database(cluster: Cluster) -> None:
         conn.execute(SQL("CREATE DATABASE {}").format(Identifier(DBNAME)))
     command = [sys.executable, "-m", "yoyo", "apply", "--batch", "--no-config-file"]
     subprocess.run(
-        [*command, "--database", cluster.server.yoyo_url(DBNAME), MIGRATIONS], check=True
+        [*command, "--database", cluster.server.yoyo_url(DBNAME), MIGRATIONS],
+        check=True,
+        process_group=0,
     )

@@ -258,15 +258,18 @@ def at_work(dsn: str, ledger: Ledger, workers: int) -> Generator[None]:
         # One on each kind of connection.
         for worker in crew[: len(persists)]:
             worker.follow(crowd.id)
-        with ThreadPoolExecutor(workers) as threads:
-            working = [threads.submit(worker.work, stop) for worker in crew]
-            try:
-                yield
-            finally:
-                stop.set()
-            for each in working:
-                each.result()
-        persists[0](lambda conn: complete_run(conn, crowd.id))
+        try:
+            with ThreadPoolExecutor(workers) as threads:
+                working = [threads.submit(worker.work, stop) for worker in crew]
+                try:
+                    yield
+                finally:
+                    stop.set()
+                for each in working:
+                    each.result()
+        finally:
+            # Whatever ends the block, its tails end with the run.
+            persists[0](lambda conn: complete_run(conn, crowd.id))
         ledger.keep(crowd.id, crowd.id, status="completed")
         for _, tail in ledger.tails:
             tail.result()

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import psycopg
 
@@ -66,9 +68,18 @@ def test_a_database_of_the_library(tmp_path: Path) -> None:
     folder = Path(f"{FOLDER}-{os.getpid()}")
     script = tmp_path / "start.py"
     script.write_text(program.replace(FOLDER, str(folder)).replace(PACKAGED, str(MIGRATIONS)))
+    # As in a shell, also where these tests run in the background.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    command = [sys.executable, str(script)]
+    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     try:
-        shown = bash(f"python {script} <<< ''")
+        with subprocess.Popen(command, env={"PATH": PATH}, **pipes) as process:
+            assert process.stdout is not None
+            export = process.stdout.readline()
+            process.send_signal(signal.SIGINT)
+            rest, err = process.communicate(timeout=60)
     finally:
         bash(f"rm -rf {folder}")
 
-    assert re.search(r"export DATABASE_URL='postgresql://\S+'", shown)
+    assert re.fullmatch(r"export DATABASE_URL='postgresql://\S+'\n", export)
+    assert (process.returncode, rest, err) == (0, "", "")
