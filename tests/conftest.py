@@ -13,6 +13,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -61,6 +63,16 @@ def folder() -> Iterator[Path]:
     path.chmod(0o751)
     yield path
     shutil.rmtree(path)
+
+
+@pytest.fixture(scope="session")
+def archives(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the sdist, and of the wheel that is built from the sdist alone."""
+    folder = tmp_path_factory.mktemp("archives")
+    root = str(Path(__file__).parents[1])
+    command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(folder), root]
+    subprocess.run(command, check=True)
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,6 @@ import zipfile
 from pathlib import Path
 
 import psycopg
-import pytest
 
 from logins import apply_roles
 from runstore.embedded import Server
@@ -39,15 +38,6 @@ def secured_tables(server: Server, dbname: str) -> int:
         return len(
             conn.execute("SELECT FROM pg_class WHERE relrowsecurity AND relkind = 'r'").fetchall()
         )
-
-
-@pytest.fixture(scope="module")
-def archives(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Build the sdist, and the wheel from the sdist alone."""
-    folder = tmp_path_factory.mktemp("archives")
-    command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(folder), str(ROOT)]
-    subprocess.run(command, check=True)
-    return folder
 
 
 def test_the_sdist_has_what_builds_and_tests_it(archives: Path) -> None:

@@ -2,26 +2,42 @@
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from page_commands import ROOT, page_commands
+
 WORKLOADS = {"W1", "W1-step", "W2", "W2-steps", "W3", "W4", "W5", "pipeline", "import"}
+CHOSEN = ["W1", "W3", "--commits", "relaxed"]
 
 
 def bench(tmp_path: Path, *arguments: str) -> dict[str, Any]:
     """Run the benchmark on its smallest sizes, and return what it wrote."""
     report = tmp_path / "bench.json"
-    command = [sys.executable, str(ROOT / "scripts" / "benchmarks"), "--smoke"]
-    done = subprocess.run(
-        [*command, "--json", str(report), *arguments], capture_output=True, text=True, check=False
-    )
+    command = [ROOT / "scripts" / "bench", *arguments, "--smoke", "--json", report]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     document: dict[str, Any] = json.loads(report.read_text(encoding="utf-8"))
     return document
+
+
+def test_these_are_the_lines_of_the_page() -> None:
+    """Each of them runs here, in small, but for the one whose peers come from the network."""
+    lines = [words[1:] for words in page_commands("docs/performance.md")]
+
+    assert lines == [[], CHOSEN, ["--peers"], ["--profile"], ["--limits"], ["--grow"]]
+    help = [ROOT / "scripts" / "bench", "--help"]
+    assert "--peers" in subprocess.run(help, capture_output=True, text=True, check=True).stdout
+
+
+@pytest.mark.slow
+def test_workloads_are_chosen_by_name(tmp_path: Path) -> None:
+    document = bench(tmp_path, *CHOSEN, "--sessions", "1", "--rounds", "1")
+
+    assert {row["workload"] for row in document["workloads"]} == {"W1", "W3"}
+    assert {row["commits"] for row in document["workloads"]} == {"relaxed"}
 
 
 @pytest.mark.slow

@@ -19,7 +19,8 @@ def completion(ctx: click.Context, shell: str) -> None:
     \b
       bash:  echo 'eval "$(runstore completion bash)"' >>~/.bashrc
       zsh:   echo 'eval "$(runstore completion zsh)"' >>~/.zshrc
-      fish:  runstore completion fish >~/.config/fish/completions/runstore.fish
+      fish:  mkdir -p ~/.config/fish/completions
+             runstore completion fish >~/.config/fish/completions/runstore.fish
     """
     program = get_completion_class(shell)
     assert program is not None  # noqa: S101 - click has all three.

@@ -4,10 +4,12 @@ import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-from command import runstore
+from command import INSTALLED, runstore
+from page_commands import command_blocks
 from runstore.cli import main
 
 
@@ -19,6 +21,23 @@ def test_every_shell_gets_its_script(shell: str) -> None:
     assert f"_RUNSTORE_COMPLETE={shell}_complete" in said.out
     if program := shutil.which(shell):
         subprocess.run([program, "-n"], input=said.out, text=True, check=True)
+
+
+def test_the_page_makes_a_shell_complete(tmp_path: Path) -> None:
+    [_, _, block] = command_blocks("docs/cli.md")
+    environment = {"HOME": str(tmp_path), "PATH": f"{Path(INSTALLED[0]).parent}:/usr/bin:/bin"}
+    for script in (block, "source ~/.bashrc; complete -p runstore"):
+        done = subprocess.run(
+            ["/bin/bash", "-euc", script],
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert (done.returncode, done.stderr) == (0, "")
+    assert "complete" in done.stdout
+    fish = tmp_path / ".config" / "fish" / "completions" / "runstore.fish"
+    assert "_RUNSTORE_COMPLETE=fish_complete" in fish.read_text(encoding="utf-8")
 
 
 def test_another_shell_is_refused() -> None:
