@@ -19,6 +19,7 @@ from mkdocs.structure.pages import Page
 
 # mkdocs loads a hook by its path, without the folder that it lies in.
 sys.path.insert(0, str(Path(__file__).parent))
+from diagrams import drawn_diagrams, with_drawn_diagrams
 from public_modules import ROOT, PublicModule, public_modules, shared_models
 
 _LINK = re.compile(r"\]\((?!\w+:|#|/)([^)#\s]+)(#[^)\s]*)?\)")
@@ -42,18 +43,20 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Make the pages."""
+    """Make the pages, and the diagrams of those that are written."""
     pages = {"reference/index.md": _reference_index()}
     pages |= {_reference(each): _reference_page(each) for each in public_modules()}
     pages |= {_page_of(path): _source_page(path) for path in {*_examples(), *_linked_sources()}}
     pages |= {uri: (ROOT / name).read_text(encoding="utf-8") for name, uri in _DOCUMENTS.items()}
+    for page in files.documentation_pages():
+        pages |= drawn_diagrams(page.content_string, page.src_uri)
     for uri, content in sorted(pages.items()):
         files.append(File.generated(config, uri, content=content))
     return files
 
 
 def on_page_markdown(markdown: str, *, page: Page, **_: Any) -> str:
-    """Lead links between files of the project to their pages."""
+    """Show diagrams as pictures, and lead links between files of the project to their pages."""
     uri = page.file.src_uri
     sources = {uri: name for name, uri in _DOCUMENTS.items()}
     source = sources.get(uri, f"docs/{uri}")
@@ -63,7 +66,7 @@ def on_page_markdown(markdown: str, *, page: Page, **_: Any) -> str:
         link = posixpath.relpath(_uri_of(target), posixpath.dirname(uri) or ".")
         return f"]({link}{match[2] or ''})"
 
-    return _LINK.sub(relink, markdown)
+    return with_drawn_diagrams(_LINK.sub(relink, markdown), uri)
 
 
 def _uri_of(target: str) -> str:
