@@ -20,6 +20,10 @@ from runstore.cli import main
 
 DSN_VARIABLES = ("RUNSTORE_DSN", "DATABASE_URL", "RUNSTORE_TENANT")
 
+# The two ways to start it.
+MODULE = (sys.executable, "-W", "error", "-m", "runstore")
+INSTALLED = (str(Path(sys.executable).with_name("runstore")),)
+
 
 @dataclass(frozen=True)
 class Said:
@@ -56,8 +60,13 @@ def stand_at_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("click.testing._NamedTextIOWrapper.isatty", yes, raising=False)
 
 
-MODULE = (sys.executable, "-W", "error", "-m", "runstore")
-INSTALLED = (str(Path(sys.executable).with_name("runstore")),)
+def heed_interrupts() -> None:
+    """Let what is started from now on heed Ctrl-C, though these tests run in the background.
+
+    A shell has ignore it what it runs there, and a child would inherit that.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def start(
@@ -67,9 +76,7 @@ def start(
     **options: Any,
 ) -> subprocess.Popen[str]:
     """Start the command as a process, whose output is read line by line."""
-    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-        # As a shell has it for what it runs in the background; a child would ignore it too.
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+    heed_interrupts()
     environment = {name: os.environ[name] for name in os.environ if name not in DSN_VARIABLES}
     streams: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     return subprocess.Popen(

@@ -12,6 +12,7 @@ from typing import Any
 
 import psycopg
 
+from command import heed_interrupts
 from deploys import MIGRATIONS, atomic_url
 from runstore.embedded import Server
 
@@ -68,8 +69,7 @@ def test_a_database_of_the_library(tmp_path: Path) -> None:
     folder = Path(f"{FOLDER}-{os.getpid()}")
     script = tmp_path / "start.py"
     script.write_text(program.replace(FOLDER, str(folder)).replace(PACKAGED, str(MIGRATIONS)))
-    # As in a shell, also where these tests run in the background.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    heed_interrupts()
     command = [sys.executable, str(script)]
     pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     try:

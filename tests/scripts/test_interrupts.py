@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from command import heed_interrupts
+
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 INTERRUPT = "os.kill(os.getpid(), signal.SIGINT)"
 
@@ -21,8 +23,7 @@ def interruptible(tmp_path: Path, program: str, *arguments: str) -> tuple[int, s
     file = tmp_path / "program.py"
     file.write_text(f"import atexit, os, signal, sys\n{program}")
     (tmp_path / "neighbour.py").write_text(f"import os, signal\n{INTERRUPT}")
-    # As in a shell, also where these tests run in the background.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    heed_interrupts()
     done = subprocess.run(
         [sys.executable, SCRIPTS / "interruptible.py", file, *arguments],
         capture_output=True,
@@ -76,11 +77,9 @@ def drill_folders() -> set[Path]:
         ("chaos", ["--minutes", "5"]),
     ],
 )
-def test_a_script_is_interrupted_at_its_work(
-    name: str, arguments: list[str], folder: Path
-) -> None:
+def test_a_script_is_interrupted_at_its_work(name: str, arguments: list[str], folder: Path) -> None:
     before = drill_folders()
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    heed_interrupts()
     with subprocess.Popen(
         [SCRIPTS / name, *(argument.format(folder=folder) for argument in arguments)],
         stdout=subprocess.PIPE,
