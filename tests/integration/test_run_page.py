@@ -232,3 +232,15 @@ def test_a_link_opens_what_it_leads_to(call: Caller, browser: Browser) -> None:
     )
 
     assert '<details open=""><summary><span class="kind">tool' in after
+
+
+def test_what_a_run_left_open_says_so(call: Caller) -> None:
+    run = create_run(call)
+    made = create_invocation(call, run.id)
+    create_call(call, made.id)
+    create_cta(call, run.id)
+    assert "open when the run ended" not in call(render_run_page, run.id)
+
+    call(complete_feature_run, run.id)
+
+    assert call(render_run_page, run.id).count("open when the run ended") == 3

@@ -31,6 +31,7 @@ class Line:
     status: str | None = None
     start: datetime | None = None
     end: datetime | None = None
+    left_open: bool = False
     tokens: tuple[int | None, int | None] = (None, None)
     cost: Decimal | None = None
     below: list[Line] = field(default_factory=list["Line"])
@@ -50,7 +51,10 @@ def invocations_of(tree: RunTree) -> Iterator[InvocationNode]:
 
 
 def lines_of(tree: RunTree, reports: list[Report], *, brief: bool) -> list[Line]:
-    """Return what stands below the run itself, in the order in which it began."""
+    """Return what stands below the run itself, in the order in which it began.
+
+    What is still open in a run that has ended goes on no longer than the run did.
+    """
     questions: dict[UUID | None, list[CtaEvent]] = defaultdict(list)
     for question in tree.cta_events:
         questions[question.tool_call_id or question.invocation_id].append(question)
@@ -64,7 +68,16 @@ def lines_of(tree: RunTree, reports: list[Report], *, brief: bool) -> list[Line]
         lines += [_sandbox(node) for node in tree.sandboxes]
         if tree.memory_records:
             lines.append(_memories(tree))
+    if tree.run.finished_at is not None:
+        _end(lines, tree.run.finished_at)
     return lines
+
+
+def _end(lines: list[Line], at: datetime) -> None:
+    for line in lines:
+        if line.start is not None and line.end is None:
+            line.end, line.left_open = at, line.status is not None
+        _end(line.below, at)
 
 
 @dataclass(slots=True)

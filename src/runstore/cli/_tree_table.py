@@ -27,9 +27,10 @@ def render_tree(
     tree: RunTree, reports: list[Report], console: Console, *, brief: bool, full: bool
 ) -> None:
     """Print a run: what it is, what it took, and all that hangs off it."""
-    for text in _heading(tree, console, full=full):
-        console.print(text, soft_wrap=full)
     rows = [*_rows(lines_of(tree, reports, brief=brief), "")]
+    left_open = sum(line.left_open for _, line in rows)
+    for text in _heading(tree, console, left_open, full=full):
+        console.print(text, soft_wrap=full)
     if rows:
         console.print()
         _print_rows(rows, console, full=full)
@@ -38,7 +39,7 @@ def render_tree(
         console.print(f"Not all rows are shown, of {tables}: see --max-rows.", style="yellow")
 
 
-def _heading(tree: RunTree, console: Console, *, full: bool) -> Iterator[Text]:
+def _heading(tree: RunTree, console: Console, left_open: int, *, full: bool) -> Iterator[Text]:
     run = tree.run
     head = Text(run.name or run.kind, "bold").append("  ").append(mark(run.status))
     took = elapsed(run.started_at, run.finished_at)
@@ -57,7 +58,10 @@ def _heading(tree: RunTree, console: Console, *, full: bool) -> Iterator[Text]:
     if run.forked_from_run_id is not None:
         facts.append(f"fork of {run.forked_from_run_id} at {run.forked_at_seq}")
     yield from _joined(facts, console.width)
-    yield from _joined([*_sums(tree)], console.width)
+    sums = [*_sums(tree)]
+    if left_open:
+        sums.append(f"{left_open} open when the run ended")
+    yield from _joined(sums, console.width)
     for name, value, color in (
         ("input", run.input, ""),
         ("output", run.output, ""),
@@ -121,13 +125,16 @@ def _print_rows(rows: list[tuple[str, Line]], console: Console, *, full: bool) -
         if any(cells[place].plain for cells in figures)
         and not (console.width < _NARROW and place > 1)
     ]
+    room = _room(figures, kept, console)
+    labels = [_label(guide, line, room) for guide, line in rows]
     table = Table.grid(padding=(0, 0, 0, 2))
-    table.add_column(no_wrap=True, width=_room(figures, kept, console))
+    # On a wide terminal the columns stay near to what they are of.
+    longest = max(label.cell_len for label in labels)
+    table.add_column(no_wrap=True, width=min(longest, room))
     for place in kept:
         table.add_column(no_wrap=True, justify="left" if place == 0 else "right")
-    room = _room(figures, kept, console)
-    for (guide, line), cells in zip(rows, figures, strict=True):
-        table.add_row(_label(guide, line, room), *(cells[place] for place in kept))
+    for label, cells in zip(labels, figures, strict=True):
+        table.add_row(label, *(cells[place] for place in kept))
     console.print(table)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -93,10 +94,9 @@ def usage(
 
 
 def _quotas(quotas: list[QuotaUsage], console: Console) -> Table:
+    """Draw quotas as wide as the terminal at most: amounts stay whole, the rest gives way."""
     bar = 24 if console.width >= _NARROW else 10
-    table = Table.grid(padding=(0, 2, 0, 0))
-    for justify in ("left", "left", "left", "right", "left"):
-        table.add_column(no_wrap=True, justify=justify)
+    cells: dict[str, list[Text]] = defaultdict(list)
     for quota in quotas:
         taken = quota.used + quota.held
         share = taken / quota.limit_amount if quota.limit_amount else float(taken > 0)
@@ -107,13 +107,24 @@ def _quotas(quotas: list[QuotaUsage], console: Console) -> Table:
         notes = [] if quota.hard else ["soft"]
         if quota.resets_at is not None:
             notes.append(f"resets {until(quota.resets_at)}")
-        table.add_row(
-            Text(_meter(quota.meter), "bold"),
-            "in total" if quota.period == "total" else f"per {quota.period}",
-            Text(f"{rule_of(share, bar)} {share:>5.0%}", color),
-            said,
-            Text(" · ".join(notes), "dim"),
+        cells["meter"].append(Text(_meter(quota.meter), "bold"))
+        cells["period"].append(
+            Text("in total" if quota.period == "total" else f"per {quota.period}")
         )
+        cells["bar"].append(Text(rule_of(share, bar), color))
+        cells["share"].append(Text(f"{share:.0%}", color))
+        cells["amounts"].append(Text(said))
+        cells["notes"].append(Text(" · ".join(notes), "dim"))
+    widths = {name: max(text.cell_len for text in column) for name, column in cells.items()}
+    for name in ("notes", "bar"):
+        if sum(widths.values()) + 2 * (len(widths) - 1) > console.width:
+            del widths[name]
+    table = Table.grid(padding=(0, 2, 0, 0), pad_edge=False)
+    for name in widths:
+        right = name in ("share", "amounts")
+        table.add_column(no_wrap=True, justify="right" if right else "left")
+    for row in zip(*(cells[name] for name in widths), strict=True):
+        table.add_row(*row)
     return table
 
 

@@ -36,6 +36,7 @@ from runstore import (
     create_sandbox_record,
     create_snapshot_record,
     create_tool_call,
+    fail_feature_run,
     fail_phase_result,
     fail_run,
     finish_tool_call,
@@ -197,6 +198,26 @@ def test_a_run_that_does_nothing_yet_is_shown(conn: Connection[Any], database: s
     assert len(shown(database)) == 2
     fail_run(conn, run.id, error="its worker died")
     assert shown(database)[-1] == "error  its worker died"
+
+
+def test_what_a_run_left_open_ends_with_it(conn: Connection[Any], database: str) -> None:
+    run = create_feature_run(conn, NewFeatureRun(name="dark mode"))
+    phase = create_phase_result(conn, NewPhaseResult(run_id=run.id, phase="plan"))
+    made = create_agent_invocation(
+        conn, NewAgentInvocation(phase_result_id=phase.id, agent="planner")
+    )
+    create_tool_call(conn, NewToolCall(invocation_id=made.id, name="grep"))
+    create_cta_event(conn, NewCtaEvent(run_id=run.id, kind="approval"))
+    assert runstore("show", run.id, "--dsn", database).out.count(" …") == 5
+
+    fail_feature_run(conn, run.id)
+
+    said = runstore("show", run.id, "--dsn", database)
+    assert "1 phase · 1 invocation · 1 tool call · 4 open when the run ended" in said.out
+    assert "● open" in said.out
+    # Nothing goes on: it is the same whenever one looks.
+    assert " …" not in said.out
+    assert said == runstore("show", run.id, "--dsn", database)
 
 
 def test_a_payload_cannot_command_the_terminal(conn: Connection[Any], database: str) -> None:

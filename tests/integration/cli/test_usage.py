@@ -47,6 +47,19 @@ def test_quotas_are_drawn_as_bars_against_their_limits(database: str) -> None:
 
 
 @pytest.mark.usefixtures("used")
+@pytest.mark.parametrize("columns", [46, 60, 80])
+def test_quotas_stay_whole_where_there_is_little_room(database: str, columns: int) -> None:
+    out = runstore("usage", SUBJECT, "--dsn", database, COLUMNS=str(columns)).out
+    cost, day, total, *_ = out.splitlines()
+
+    assert max(map(len, (cost, day, total))) <= columns
+    assert "$0.40 of $2.00" in cost
+    assert "45%  400 of 1,000, 50 held" in day
+    assert "…" not in day
+    assert ("resets in" in day) == (columns == 80)
+
+
+@pytest.mark.usefixtures("used")
 def test_usage_is_added_up_by_what_is_asked_for(database: str) -> None:
     out = runstore("usage", SUBJECT, "--since", "1h", "--dsn", database).out
 
