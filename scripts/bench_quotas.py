@@ -68,7 +68,11 @@ def migrate(server: Server) -> None:
     with psycopg.connect(server.dsn("postgres"), autocommit=True) as conn:
         conn.execute("CREATE DATABASE bench")
     command = [sys.executable, "-m", "yoyo", "apply", "--batch", "--no-config-file"]
-    subprocess.run([*command, "--database", server.yoyo_url("bench"), str(MIGRATIONS)], check=True, process_group=0)
+    subprocess.run(
+        [*command, "--database", server.yoyo_url("bench"), str(MIGRATIONS)],
+        check=True,
+        process_group=0,
+    )
 
 
 def hot_quota(conn: Connection[Any], subject: str) -> None:

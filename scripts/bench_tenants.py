@@ -110,7 +110,9 @@ def place(
         conn.execute(ROLES.read_bytes())
         url = replace(server, user="runstore_migrator").yoyo_url(name)
         command = [sys.executable, "-m", "yoyo", "apply", "--batch", "--no-config-file"]
-        subprocess.run([*command, "--database", url, *map(str, sources)], check=True, process_group=0)
+        subprocess.run(
+            [*command, "--database", url, *map(str, sources)], check=True, process_group=0
+        )
         conn.execute(ROLES.read_bytes())
         conn.execute(FILL, vars(arguments))
         run_id = furnish(conn)

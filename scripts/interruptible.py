@@ -1,6 +1,6 @@
 """Run another of our programs: at Ctrl-C it cleans up, says nothing and exits with status 130.
 
-    scripts/interruptible.py PROGRAM [ARGUMENT...]
+scripts/interruptible.py PROGRAM [ARGUMENT...]
 """
 
 import os

@@ -236,7 +236,9 @@ def yoyo(command: str, url: str, revision: str | None) -> None:
     arguments = [command, "--batch", "--no-config-file", "--database", url]
     if revision is not None:
         arguments += ["--revision", revision]
-    subprocess.run([sys.executable, "-m", "yoyo", *arguments, str(MIGRATIONS)], check=True, process_group=0)
+    subprocess.run(
+        [sys.executable, "-m", "yoyo", *arguments, str(MIGRATIONS)], check=True, process_group=0
+    )
 
 
 def fill(conn: Connection[TupleRow], rows: int) -> None:

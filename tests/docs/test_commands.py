@@ -145,6 +145,6 @@ def test_the_demonstration_of_the_readme_runs(folder: Path) -> None:
 def test_the_tests_of_the_readme_are_found() -> None:
     """All of them cannot run within one of them."""
     assert ["scripts/test"] in PAGES["README.md"]
-    command = [ROOT / "scripts" / "test", "--collect-only", "-q", "tests/packaging"]
+    command = [str(ROOT / "scripts" / "test"), "--collect-only", "-q", "tests/packaging"]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
     assert "test_the_wheel_has_the_package" in done.stdout

@@ -9,6 +9,7 @@ import pytest
 
 from page_commands import ROOT, page_commands
 
+BENCH = str(ROOT / "scripts" / "bench")
 WORKLOADS = {"W1", "W1-step", "W2", "W2-steps", "W3", "W4", "W5", "pipeline", "import"}
 CHOSEN = ["W1", "W3", "--commits", "relaxed"]
 
@@ -16,7 +17,7 @@ CHOSEN = ["W1", "W3", "--commits", "relaxed"]
 def bench(tmp_path: Path, *arguments: str) -> dict[str, Any]:
     """Run the benchmark on its smallest sizes, and return what it wrote."""
     report = tmp_path / "bench.json"
-    command = [ROOT / "scripts" / "bench", *arguments, "--smoke", "--json", report]
+    command = [BENCH, *arguments, "--smoke", "--json", str(report)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     document: dict[str, Any] = json.loads(report.read_text(encoding="utf-8"))
@@ -28,8 +29,8 @@ def test_these_are_the_lines_of_the_page() -> None:
     lines = [words[1:] for words in page_commands("docs/performance.md")]
 
     assert lines == [[], CHOSEN, ["--peers"], ["--profile"], ["--limits"], ["--grow"]]
-    help = [ROOT / "scripts" / "bench", "--help"]
-    assert "--peers" in subprocess.run(help, capture_output=True, text=True, check=True).stdout
+    help = subprocess.run([BENCH, "--help"], capture_output=True, text=True, check=True)
+    assert "--peers" in help.stdout
 
 
 @pytest.mark.slow

@@ -67,7 +67,7 @@ def resolve_run(conn: Connection[Any], text: str) -> UUID:
     if text == _LATEST:
         newest = list_runs(conn, page_size=1).items
         if not newest:
-            raise NotFound("a run")
+            raise NotFound("the latest run")
         return newest[0].id
     digits = text.replace("-", "").lower()
     first, last = (UUID(digits.ljust(32, digit)) for digit in "0f")

@@ -23,6 +23,9 @@ _UNMIGRATED: Final = (
 )
 
 
+# What the commands call what the library has another word for.
+_WORDS: Final = {"call to action": "question"}
+
 _NO_DSN: Final = "(No DSN was given, by --dsn, RUNSTORE_DSN or DATABASE_URL.)"
 
 
@@ -51,7 +54,7 @@ def explain(error: BaseException, dsn: str) -> Failure:
 
 def _explain(error: BaseException, dsn: str) -> tuple[Status, str]:
     if isinstance(error, NotFound):
-        return Status.ABSENT, _sentence(str(error))
+        return Status.ABSENT, _sentence(_worded(error))
     if isinstance(error, _UNMIGRATED):
         return Status.UNMIGRATED, (
             "The database lacks the schema that this version needs:"
@@ -66,8 +69,14 @@ def _explain(error: BaseException, dsn: str) -> tuple[Status, str]:
         return Status.REFUSED, f"Cannot use{name}: {error.strerror or error}."
     if isinstance(error, RunstoreError | Told):
         status = error.status if isinstance(error, Told) else Status.REFUSED
-        return status, _sentence(str(error))
+        return status, _sentence(_worded(error))
     return Status.BROKEN, f"A fault of runstore itself ({type(error).__name__})."
+
+
+def _worded(error: Exception) -> str:
+    text, entity = str(error), getattr(error, "entity", "")
+    word = _WORDS.get(entity)
+    return word + text.removeprefix(entity) if word and text.startswith(entity) else text
 
 
 def details(error: BaseException) -> str:

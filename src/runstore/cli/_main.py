@@ -12,7 +12,7 @@ from ._questions import answer, pending
 from ._reports import report
 from ._runs import runs
 from ._schema import check, migrate
-from ._session import Program
+from ._session import Program, options_of_all
 from ._show import show
 from ._statuses import table
 from ._transfer import export_run, import_runs
@@ -25,9 +25,13 @@ from ._verify import verify
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog=f"\b\nExit statuses:\n{table()}",
 )
+@options_of_all
 @click.version_option(package_name="runstore")
 def main() -> None:
-    """Look after the durable record of AI-agent work in plain PostgreSQL."""
+    """Look after the durable record of AI-agent work in plain PostgreSQL.
+
+    The options --dsn, --tenant, --json and --verbose stand before a command or after it.
+    """
 
 
 for command in (

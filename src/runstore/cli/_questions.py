@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import getpass
 import sys
-from collections.abc import Iterator
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 import click
@@ -15,6 +14,7 @@ from pydantic import JsonValue
 from rich.table import Table
 from rich.text import Text
 
+from runstore._models import RunStatus
 from runstore.cta_events import (
     CtaEvent,
     cancel_cta_event,
@@ -23,10 +23,14 @@ from runstore.cta_events import (
     list_cta_events,
 )
 from runstore.errors import InvalidTransition
+from runstore.pipelines import pipeline
+from runstore.runs import get_run
 
 from ._session import Session, on_database
-from ._terminal import stderr, stdout
+from ._terminal import mark, stderr, stdout
 from ._words import ago, gist, short, until
+
+_ENDED: Final = ("completed", "failed", "cancelled")
 
 
 @click.command()
@@ -38,12 +42,18 @@ from ._words import ago, gist, short, until
 def pending(session: Session, *, limit: int, cursor: str | None) -> None:
     """List the open questions of all runs, oldest first.
 
-    With --json one document, {"questions": [...], "next_cursor": ...}.
+    One stays open when its run ends without it; `answer --cancel` withdraws it. With --json one
+    document, {"questions": [...], "next_cursor": ...}; a question has its `run_status` too.
     """
     with session.connect() as conn:
         page = list_cta_events(conn, cursor=cursor, page_size=limit)
+        statuses = _run_statuses(conn, page.items)
     if session.json:
-        session.answer({"questions": page.items, "next_cursor": page.next_cursor})
+        questions = [
+            {**question.model_dump(mode="json"), "run_status": statuses[question.run_id]}
+            for question in page.items
+        ]
+        session.answer({"questions": questions, "next_cursor": page.next_cursor})
         return
     console = stdout()
     if not page.items:
@@ -51,10 +61,17 @@ def pending(session: Session, *, limit: int, cursor: str | None) -> None:
         return
     for question in page.items:
         console.print(_heading(question), soft_wrap=True)
-        console.print(_asked(question))
+        console.print(_asked(question, statuses[question.run_id]))
     if page.next_cursor:
         told = f"There are younger ones: --cursor {page.next_cursor}"
         console.print(told, style="dim", soft_wrap=True)
+
+
+def _run_statuses(conn: Connection[Any], questions: list[CtaEvent]) -> dict[UUID, RunStatus]:
+    runs = dict.fromkeys(question.run_id for question in questions)
+    with pipeline(conn) as sent:
+        replies = [sent.send(get_run, run_id) for run_id in runs]
+    return {reply.value.id: reply.value.status for reply in replies}
 
 
 def _heading(question: CtaEvent) -> Text:
@@ -66,9 +83,11 @@ def _heading(question: CtaEvent) -> Text:
     return text
 
 
-def _asked(question: CtaEvent) -> Table:
+def _asked(question: CtaEvent, run_status: RunStatus) -> Table:
     table = Table.grid(padding=(0, 0, 0, 2), pad_edge=True)
-    where = f"{short(question.run_id)}{f' {question.phase}' if question.phase else ''}"
+    where = Text(f"{short(question.run_id)}{f' {question.phase}' if question.phase else ''}")
+    if run_status in _ENDED:
+        where.append("  ").append(mark(run_status)).append(": nobody waits any more", "dim")
     table.add_row(Text("run", "dim"), where)
     table.add_row(Text("asks", "dim"), gist(question.request) or Text("nothing", "dim"))
     return table
@@ -108,11 +127,16 @@ def answer(
             if asks:
                 value = _ask(conn, cta)
             done = complete_cta_event(conn, cta, value, resolved_by=resolved_by)
+        run_status = get_run(conn, done.run_id).status
     if session.json:
         status = "cancelled" if cancel else "completed"
-        session.answer({**done.model_dump(mode="json"), "status": status})
+        answer = {**done.model_dump(mode="json"), "status": status, "run_status": run_status}
+        session.answer(answer)
+    elif cancel:
+        click.echo("The question is withdrawn.")
     else:
-        click.echo("The question is withdrawn." if cancel else "The question is answered.")
+        late = f" Its run is {run_status}: nobody waits any more." if run_status in _ENDED else ""
+        click.echo(f"The question is answered.{late}")
 
 
 def _json(text: str) -> JsonValue:
@@ -129,15 +153,10 @@ def _ask(conn: Connection[Any], cta: UUID) -> str:
     if question.status != "pending":
         raise InvalidTransition("call to action", cta, question.status)
     console = stderr()
-    for renderable in _shown(question):
-        console.print(renderable)
+    console.print(_heading(question))
+    console.print(_asked(question, get_run(conn, question.run_id).status))
     given: str = click.prompt("Answer", err=True)
     return given
-
-
-def _shown(question: CtaEvent) -> Iterator[Text | Table]:
-    yield _heading(question)
-    yield _asked(question)
 
 
 def _user() -> str | None:

@@ -46,6 +46,8 @@ def check(session: Session) -> None:
         session.answer({"ok": found.ok, "message": found.message, **found.model_dump()})
     else:
         click.echo(found.message)
+        if found.missing:
+            click.echo("`runstore migrate` applies what is missing, as `yoyo apply` does.")
     raise click.exceptions.Exit(_status(found))
 
 

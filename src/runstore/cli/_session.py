@@ -29,6 +29,8 @@ from ._statuses import Status
 
 DSN_VARIABLES: Final = ("RUNSTORE_DSN", "DATABASE_URL")
 
+_GIVEN: Final = "runstore.given"
+
 # What psycopg logs, such as a rollback that an end in the middle of a statement left undone, would
 # otherwise be printed on standard error, whose one line is the command's own.
 logging.getLogger("psycopg").addHandler(logging.NullHandler())
@@ -73,6 +75,45 @@ def plain(value: object) -> Any:
     return value
 
 
+_DATABASE: Final = "The database, as a URL or in libpq's other form"
+
+_COMMON: Final[dict[str, dict[str, Any]]] = {
+    "--dsn": {
+        "metavar": "DSN",
+        "help": f"{_DATABASE}.",
+    },
+    "--tenant": {
+        "metavar": "NAME",
+        "help": "Whose rows are listed, where several tenants share the database.",
+    },
+    "--json": {"is_flag": True, "help": "Answer in JSON, for machines."},
+    "--verbose": {"is_flag": True, "help": "Say more when something fails."},
+}
+
+_SHORT: Final = {"--verbose": ("-v",)}
+
+
+def _option(name: str, **attributes: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    return click.option(*_SHORT.get(name, ()), name, **{**_COMMON[name], **attributes})
+
+
+def options_of_all(group: Callable[..., Any]) -> Callable[..., Any]:
+    """Give the program the options of all commands on a database, for who names them before one.
+
+    The command gets them as if they stood after it.
+    """
+    for name in reversed(_COMMON):
+        group = _option(name, expose_value=False, callback=_keep)(group)
+    return group
+
+
+def _keep(ctx: click.Context, param: click.Parameter, value: str | bool | None) -> None:
+    if value is None or value is False:
+        return
+    given = [param.opts[-1]] if value is True else [param.opts[-1], str(value)]
+    ctx.meta.setdefault(_GIVEN, []).extend(given)
+
+
 def on_database(
     function: Callable[..., None] | None = None, *, explicit: bool = False
 ) -> Callable[..., Any]:
@@ -83,24 +124,16 @@ def on_database(
     if function is None:
         return functools.partial(on_database, explicit=explicit)
 
-    @click.option(
+    @_option(
         "--dsn",
         envvar=None if explicit else DSN_VARIABLES,
         show_envvar=True,
         default="",
-        metavar="DSN",
-        help="The database, as a URL or in libpq's other form"
-        + ("." if explicit else "; else PGHOST and its kin say."),
+        help=f"{_DATABASE}." if explicit else f"{_DATABASE}; else PGHOST and its kin say.",
     )
-    @click.option(
-        "--tenant",
-        envvar="RUNSTORE_TENANT",
-        show_envvar=True,
-        metavar="NAME",
-        help="Whose rows are listed, where several tenants share the database.",
-    )
-    @click.option("--json", is_flag=True, help="Answer in JSON, for machines.")
-    @click.option("-v", "--verbose", is_flag=True, help="Say more when something fails.")
+    @_option("--tenant", envvar="RUNSTORE_TENANT", show_envvar=True)
+    @_option("--json")
+    @_option("--verbose")
     @functools.wraps(function)
     def run(*, dsn: str, tenant: str | None, json: bool, verbose: bool, **values: Any) -> None:
         session = Session(dsn, tenant, json, verbose)
@@ -123,6 +156,13 @@ class Program(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Name the commands in the order of their subjects, and not of the alphabet."""
         return list(self.commands)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command that is meant, and give it what was named before it."""
+        name, command, rest = super().resolve_command(ctx, args)
+        return name, command, [*ctx.meta.get(_GIVEN, ()), *rest]
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command; whatever ends it, end it cleanly."""

@@ -11,6 +11,8 @@ from command import runstore
 from deploys import IDS
 from runstore.embedded import Server
 
+NEXT = "`runstore migrate` applies what is missing, as `yoyo apply` does.\n"
+
 
 def check(*arguments: str, **environment: str) -> tuple[int, str]:
     """Check a database, and answer the exit status and all that was said."""
@@ -77,7 +79,7 @@ def test_check_fails_and_names_what_is_missing(database: str, conn: psycopg.Conn
 
     assert check("--dsn", database) == (
         1,
-        f"Missing: {IDS[-1]}. Unknown to this version: runstore-9999-newer.\n",
+        f"Missing: {IDS[-1]}. Unknown to this version: runstore-9999-newer.\n{NEXT}",
     )
 
 
@@ -101,6 +103,7 @@ def test_check_says_that_a_database_was_never_migrated(server: Server, empty_dbn
 
     assert status == 1
     assert said.startswith("No migration is recorded:")
+    assert said.endswith(NEXT)
 
 
 def test_check_says_why_the_database_did_not_answer(server: Server, empty_dbname: str) -> None:

@@ -98,14 +98,14 @@ def test_a_database_without_the_schema_is_named_as_such(
     ("arguments", "message"),
     [
         (["show", RUN], f"Run {RUN} does not exist.\n"),
-        (["show", "latest"], "A run does not exist.\n"),
+        (["show", "latest"], "The latest run does not exist.\n"),
         (["show", "0198"], "Run 0198… does not exist.\n"),
         (["events", RUN], f"Run {RUN} does not exist.\n"),
         (["tail", RUN], f"Run {RUN} does not exist.\n"),
         (["export", RUN], f"Run {RUN} does not exist.\n"),
         (["report", CHILD], f"Report {CHILD} does not exist.\n"),
         (["report", CHILD, "--version", "2"], f"Version 2 of report {CHILD} does not exist.\n"),
-        (["answer", CHILD, "yes"], f"Call to action {CHILD} does not exist.\n"),
+        (["answer", CHILD, "yes"], f"Question {CHILD} does not exist.\n"),
         (["runs", "--parent", "0198"], "Run 0198… does not exist.\n"),
     ],
 )
@@ -138,6 +138,24 @@ def test_a_wrong_command_line_is_refused(arguments: list[str], message: str) -> 
     assert (said.status, said.out) == (Status.USAGE, "")
     assert message in said.err
     assert "Traceback" not in said.err
+
+
+def test_the_options_of_all_commands_may_stand_before_the_command(database: str) -> None:
+    before = runstore("--json", "--dsn", database, "-v", "show", RUN)
+    after = runstore("show", RUN, "--dsn", database, "--json", "--verbose")
+
+    assert before == after
+    assert before.status == Status.ABSENT
+    # The variable is for whoever names none.
+    assert runstore("--dsn", database, "--json", "runs", RUNSTORE_DSN="host=/nowhere").json == {
+        "runs": [],
+        "next_cursor": None,
+    }
+    elsewhere = runstore("--dsn", "host=/nowhere", "runs", "--dsn", database)
+    assert elsewhere.status == Status.DONE
+    said = runstore("--json", "completion", "bash")
+    assert (said.status, said.out) == (Status.USAGE, "")
+    assert said.err.endswith("Error: No such option '--json'.\n")
 
 
 def test_machines_are_told_in_json(database: str) -> None:

@@ -15,8 +15,10 @@ from runstore import (
     NewFeatureRun,
     create_cta_event,
     create_feature_run,
+    fail_feature_run,
     get_cta_event,
     list_cta_events,
+    run_of,
 )
 
 
@@ -52,7 +54,8 @@ def test_machines_get_one_document(conn: Connection[Any], database: str) -> None
     found = [question["id"] for question in first["questions"] + rest["questions"]]
     assert found == [str(id) for id in ids]
     assert rest["next_cursor"] is None
-    assert first["questions"] == [list_cta_events(conn).items[0].model_dump(mode="json")]
+    [question, _] = list_cta_events(conn).items
+    assert first["questions"] == [{**question.model_dump(mode="json"), "run_status": "running"}]
     assert "--cursor" in runstore("pending", "-n", 1, "--dsn", database).out
 
 
@@ -80,7 +83,22 @@ def test_a_question_is_answered(
         "mia",
     )
     again = runstore("answer", id, "no", "--dsn", database)
-    assert (again.status, again.err) == (6, f"Call to action {id} is completed.\n")
+    assert (again.status, again.err) == (6, f"Question {id} is completed.\n")
+
+
+def test_a_question_whose_run_has_ended_is_marked(conn: Connection[Any], database: str) -> None:
+    """It is still open, and may be answered; but nobody acts on it any more."""
+    id = ask(conn)
+    fail_feature_run(conn, run_of(id), error="it broke")
+
+    lines = runstore("pending", "--dsn", database).out.splitlines()
+    assert lines[1].rstrip() == f"  run   {str(id)[:23]}  ✗ failed: nobody waits any more"
+    [question] = runstore("pending", "--json", "--dsn", database).json["questions"]
+    assert question["run_status"] == "failed"
+
+    said = runstore("answer", id, "yes", "--dsn", database)
+    assert said.out == "The question is answered. Its run is failed: nobody waits any more.\n"
+    assert get_cta_event(conn, id).response_data == "yes"
 
 
 def test_a_question_is_withdrawn(conn: Connection[Any], database: str) -> None:
