@@ -195,7 +195,8 @@ class Worker:
         new = NewChatRun(name="drill", input={"worker": self.name})
         self.ledger.begin(new.id)
         self.persist(lambda conn: create_run(conn, new))
-        self.persist(lambda conn: start_run(conn, new.id))
+        start_id = uuid4()
+        self.persist(lambda conn: start_run(conn, new.id, start_id=start_id))
         self.ledger.keep(new.id, new.id, status="running")
         self.follow(new.id)
         for _ in range(self._choose.randint(5, 30)):
@@ -250,7 +251,8 @@ def at_work(dsn: str, ledger: Ledger, workers: int) -> Generator[None]:
         crowd = NewChatRun(name="crowd")
         ledger.begin(crowd.id)
         persists[0](lambda conn: create_run(conn, crowd))
-        persists[0](lambda conn: start_run(conn, crowd.id))
+        start_id = uuid4()
+        persists[0](lambda conn: start_run(conn, crowd.id, start_id=start_id))
         crew = [
             Worker(f"worker {n}", persists[n % len(persists)], ledger, crowd.id, followers)
             for n in range(workers)
