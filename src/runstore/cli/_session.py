@@ -7,11 +7,8 @@ import io
 import logging
 import os
 import re
-import signal
 import sys
-import threading
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, cast
 
@@ -25,6 +22,7 @@ from pydantic import BaseModel
 from runstore.connections import connect, mend
 
 from ._failures import details, explain
+from ._interrupts import interruptible
 from ._statuses import Status
 
 DSN_VARIABLES: Final = ("RUNSTORE_DSN", "DATABASE_URL")
@@ -168,7 +166,7 @@ class Program(click.Group):
         """Run a command; whatever ends it, end it cleanly."""
         _bear_any_text()
         try:
-            with _interruptible():
+            with interruptible():
                 try:
                     return super().invoke(ctx)
                 finally:
@@ -183,24 +181,6 @@ class Program(click.Group):
             raise click.exceptions.Exit(Status.INTERRUPTED) from None
         except Exception as error:  # noqa: BLE001 - whatever it is, the user is told in a line.
             raise click.exceptions.Exit(_report(ctx.obj, error)) from None
-
-
-@contextmanager
-def _interruptible() -> Generator[None]:
-    """Let Ctrl-C and SIGTERM end the block with all that was begun cleaned up."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    # A shell has what it runs in the background ignore Ctrl-C, and so it stays.
-    wanted = [number for number, handler in before.items() if handler is not signal.SIG_IGN]
-    for number in wanted:
-        signal.signal(number, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        for number in wanted:
-            signal.signal(number, before[number])
 
 
 def _report(session: Session | None, error: Exception) -> Status:

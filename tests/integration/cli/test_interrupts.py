@@ -12,7 +12,7 @@ from command import INSTALLED, MODULE, start
 
 # Python runs it before all else. The signal comes when a module is looked for, or at the very end.
 INTERRUPTER = """
-import atexit, os, signal, sys
+import atexit, os, signal, sys, threading, weakref
 
 POINT = os.environ["POINT"]
 
@@ -23,6 +23,12 @@ class Interrupter:
     def find_spec(self, name, path=None, target=None):
         if name == POINT:
             interrupt()
+        elif POINT == f"as garbage before {name}":
+            # An exception in a callback goes nowhere.
+            garbage = Interrupter()
+            reference = weakref.ref(garbage, lambda _: interrupt())
+            del garbage
+            threading.Event().wait(30)
 
 sys.meta_path.insert(0, Interrupter())
 if POINT == "the end":
@@ -66,6 +72,13 @@ def test_it_ends_without_a_word_while_a_command_imports_what_it_alone_needs(
     variables: Mapping[str, str],
 ) -> None:
     with start("migrate", "--dry-run", variables={**variables, "POINT": "yoyo"}) as process:
+        assert process.communicate(timeout=60) == ("", "")
+    assert process.returncode == 130
+
+
+def test_an_interrupt_that_cannot_be_raised_is_heeded_later(variables: Mapping[str, str]) -> None:
+    point = "as garbage before yoyo"
+    with start("migrate", "--dry-run", variables={**variables, "POINT": point}) as process:
         assert process.communicate(timeout=60) == ("", "")
     assert process.returncode == 130
 
