@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
 import threading
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Final
 
 _MOMENT: Final = 0.01
@@ -38,20 +37,23 @@ def _heeded_later() -> Generator[None]:
 
     Such is a callback of the garbage collection, which a program's imports are full of.
     """
-    timers: list[threading.Timer] = []
-    before = sys.unraisablehook
+    hook = sys.unraisablehook
+    handler = signal.signal(signal.SIGALRM, signal.default_int_handler)
 
     def heed_later(unraisable: sys.UnraisableHookArgs) -> None:
         if not issubclass(unraisable.exc_type, KeyboardInterrupt):
-            before(unraisable)
+            hook(unraisable)
             return
-        timers.append(threading.Timer(_MOMENT, os.kill, (os.getpid(), signal.SIGTERM)))
-        timers[-1].start()
+        while True:
+            # The moment may be over before this function is.
+            with suppress(KeyboardInterrupt):
+                signal.setitimer(signal.ITIMER_REAL, _MOMENT)
+                return
 
     sys.unraisablehook = heed_later
     try:
         yield
     finally:
-        sys.unraisablehook = before
-        for timer in timers:
-            timer.cancel()
+        sys.unraisablehook = hook
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, handler)
