@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sysconfig
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -22,12 +25,13 @@ from runstore import (
     create_cta_event,
     create_feature_run,
     errors,
+    get_run,
     heartbeat_run,
     is_retryable,
     reserve_usage,
 )
 from runstore.cli._statuses import Status
-from runstore.embedded import Server
+from runstore.embedded import Server, find_binaries, throwaway_server
 
 Conn = psycopg.Connection[Any]
 
@@ -35,6 +39,7 @@ TEXT = (Path(__file__).parents[2] / "docs" / "operations.md").read_text(encoding
 BLOCKS: list[Any] = re.findall(r"^```sql\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
 QUERIES = [block for block in BLOCKS if block.startswith("-- ")]
 SETTINGS = [block for block in BLOCKS if block.startswith("ALTER ROLE")]
+[DUMP, RESTORE] = re.findall(r"^```sh\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
 STATES: list[tuple[str, str, str]] = re.findall(
     r"^\| (?:`(\w{5})` )?\| `(\w+)` \| (\w+) \|", TEXT, re.MULTILINE
 )
@@ -45,6 +50,47 @@ def conn(server: Server, migrated_dbname: str) -> Iterator[Conn]:
     """A superuser's connection, who sees all sessions."""
     with psycopg.connect(server.dsn(migrated_dbname), autocommit=True) as conn:
         yield conn
+
+
+def shell(commands: str, server: Server, folder: Path, **variables: str) -> str:
+    """Run commands of the page where this server is the one that PostgreSQL's programs find."""
+    here = Path(sysconfig.get_path("scripts"))
+    programs = server.bindir or find_binaries()
+    done = subprocess.run(
+        ["/bin/bash", "-euo", "pipefail", "-c", commands],
+        cwd=folder,
+        env={
+            "PATH": f"{here}:{programs}:{os.environ['PATH']}",
+            "PGHOST": server.host,
+            "PGPORT": str(server.port),
+            "PGUSER": server.user,
+            "PGPASSWORD": server.password,
+            **variables,
+        },
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stdout
+    return done.stdout
+
+
+def test_a_dump_is_restored_into_a_new_cluster(
+    server: Server, migrated_dbname: str, tmp_path: Path
+) -> None:
+    dsn = server.dsn(migrated_dbname)
+    with psycopg.connect(dsn, autocommit=True) as conn:
+        run = create_feature_run(conn, new_feature_run())
+
+    shell(DUMP, server, tmp_path, DATABASE_URL=dsn)
+    with throwaway_server() as other:
+        said = shell(RESTORE, other, tmp_path)
+        with psycopg.connect(other.dsn("app"), autocommit=True) as conn:
+            assert get_run(conn, run.id) == run
+    assert "has all" in said.splitlines()[-1]
 
 
 @pytest.mark.parametrize("query", QUERIES, ids=range(len(QUERIES)))
