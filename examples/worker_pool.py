@@ -12,6 +12,7 @@ overspent, and the counters can be proven by the log.
 from __future__ import annotations
 
 import os
+import sys
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -92,7 +93,10 @@ def main() -> None:
         f"text {number} says many things that nobody has the time to read" for number in range(40)
     ]
     with runstore.open_pool(os.environ["DATABASE_URL"], max_size=WORKERS) as pool:
-        print(dict(summarize_all(pool, texts, budget=260)))
+        try:
+            print(dict(summarize_all(pool, texts, budget=260)))
+        except KeyboardInterrupt:
+            sys.exit("Interrupted: what was at work is recorded, the rest was not begun.")
         with pool.connection() as conn:
             [usage] = runstore.get_usage(conn, CUSTOMER)
             wrong = runstore.verify_usage(conn).items

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+
 import pytest
 
 import worker_pool
@@ -37,3 +40,27 @@ def test_it_says_what_became_of_it(
     shown = capsys.readouterr().out
     assert "of 260 tokens used, 0 held" in shown
     assert "the counters equal the log" in shown
+
+
+def test_ctrl_c_lets_the_workers_finish_what_they_are_at(
+    database: str, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, presses = worker_pool.model, iter([signal.SIGINT])
+
+    def interrupt(text: str) -> tuple[str, int]:
+        for press in presses:
+            os.kill(os.getpid(), press)
+        return model(text)
+
+    monkeypatch.setenv("DATABASE_URL", database)
+    monkeypatch.setattr(worker_pool, "model", interrupt)
+    # Where the tests run in the background, it is ignored.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(SystemExit, match="Interrupted"):
+            worker_pool.main()
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+    statuses = {run.status for run in list_runs(connect(), page_size=100).items}
+    assert statuses <= {"completed", "failed"}
