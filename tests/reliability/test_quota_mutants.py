@@ -62,6 +62,23 @@ class Scene:
         if found != list(left):
             raise Violation(f"used and held are {found}, and should be {left}")
 
+    def refuse(self, function: Callable[[Conn, Any], object], data: Any) -> None:
+        """Check that a call is refused, and leaves nothing behind."""
+        before = self.written()
+        refused(lambda: function(self.conn, data))
+        if self.written() != before:
+            raise Violation("of what was refused something was written")
+
+    def written(self) -> object:
+        return self.conn.execute(
+            """
+            SELECT
+                (SELECT count(*) FROM runstore.usage_reservations),
+                (SELECT count(*) FROM runstore.usage_logs),
+                (SELECT (sum(used), sum(held)) FROM runstore.usage_counters)
+            """
+        ).fetchone()
+
 
 def refused(reserve: Callable[[], object]) -> None:
     try:
@@ -80,9 +97,9 @@ def crowds(scene: Scene) -> None:
 
 def one_after_the_other(scene: Scene) -> None:
     reserve_usage(scene.conn, new_reservation(60))
-    refused(lambda: reserve_usage(scene.conn, new_reservation(60)))
+    scene.refuse(reserve_usage, new_reservation(60))
     record_usage(scene.conn, new_usage(40))
-    refused(lambda: record_usage(scene.conn, new_usage(1)))
+    scene.refuse(record_usage, new_usage(1))
     scene.check((40, 60), (40, 60))
 
 
@@ -107,14 +124,14 @@ def at_once(scene: Scene) -> None:
 def all_or_nothing(scene: Scene) -> None:
     set_quota(scene.conn, new_quota(meter="runs", limit_amount=0))
     amounts = {"tokens": 1, "runs": 1}
-    refused(lambda: reserve_usage(scene.conn, new_reservation(amounts=amounts)))
-    refused(lambda: record_usage(scene.conn, new_usage(amounts=amounts)))
+    scene.refuse(reserve_usage, new_reservation(amounts=amounts))
+    scene.refuse(record_usage, new_usage(amounts=amounts))
     scene.check((0, 0), (0, 0), (0, 0))
 
 
 def new_windows(scene: Scene) -> None:
     pass_time(scene.call)
-    refused(lambda: reserve_usage(scene.conn, new_reservation(101)))
+    scene.refuse(reserve_usage, new_reservation(101))
     reserve_usage(scene.conn, new_reservation(60))
     scene.check((0, 60), (0, 60))
     settle_usage(scene.conn, reserve_usage(scene.conn, new_reservation(1)).id, {"tokens": 1})
@@ -126,11 +143,11 @@ def new_windows(scene: Scene) -> None:
 def new_window_of_one_quota(scene: Scene) -> None:
     set_quota(scene.conn, new_quota(meter="runs", limit_amount=5, period="day"))
     pass_time(scene.call)
-    refused(lambda: reserve_usage(scene.conn, new_reservation(amounts={"runs": 6})))
+    scene.refuse(reserve_usage, new_reservation(amounts={"runs": 6}))
     reserve_usage(scene.conn, new_reservation(amounts={"runs": 5}))
     scene.check((0, 5), (0, 0), (0, 0))
     pass_time(scene.call)
-    refused(lambda: record_usage(scene.conn, new_usage(amounts={"runs": 6})))
+    scene.refuse(record_usage, new_usage(amounts={"runs": 6}))
     record_usage(scene.conn, new_usage(amounts={"runs": 5}))
     scene.check((5, 0), (0, 0), (0, 0))
 
