@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -60,15 +59,6 @@ def stand_at_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("click.testing._NamedTextIOWrapper.isatty", yes, raising=False)
 
 
-def heed_interrupts() -> None:
-    """Let what is started from now on heed Ctrl-C, though these tests run in the background.
-
-    A shell has ignore it what it runs there, and a child would inherit that.
-    """
-    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-
-
 def start(
     *arguments: object,
     program: Sequence[str] = MODULE,
@@ -76,7 +66,6 @@ def start(
     **options: Any,
 ) -> subprocess.Popen[str]:
     """Start the command as a process, whose output is read line by line."""
-    heed_interrupts()
     environment = {name: os.environ[name] for name in os.environ if name not in DSN_VARIABLES}
     streams: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     return subprocess.Popen(

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -35,6 +36,13 @@ from logins import Logins, Role, apply_roles, new_logins
 from poolers import POOLER, pgbouncer, prepare_nothing
 from runstore import embedded
 from runstore.embedded import Server
+
+
+def pytest_configure() -> None:
+    # A shell has ignore Ctrl-C what it runs in the background. The tests of it would wait for ever,
+    # they or what they start.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_report_header() -> str:

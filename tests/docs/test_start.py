@@ -12,7 +12,6 @@ from typing import Any
 
 import psycopg
 
-from command import heed_interrupts
 from deploys import MIGRATIONS, atomic_url
 from runstore.embedded import Server
 
@@ -69,7 +68,6 @@ def test_a_database_of_the_library(tmp_path: Path) -> None:
     folder = Path(f"{FOLDER}-{os.getpid()}")
     script = tmp_path / "start.py"
     script.write_text(program.replace(FOLDER, str(folder)).replace(PACKAGED, str(MIGRATIONS)))
-    heed_interrupts()
     command = [sys.executable, str(script)]
     pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     try:

@@ -13,8 +13,6 @@ from pathlib import Path
 
 import pytest
 
-from command import heed_interrupts
-
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 INTERRUPT = "os.kill(os.getpid(), signal.SIGINT)"
 
@@ -23,7 +21,6 @@ def interruptible(tmp_path: Path, program: str, *arguments: str) -> tuple[int, s
     file = tmp_path / "program.py"
     file.write_text(f"import atexit, os, signal, sys\n{program}")
     (tmp_path / "neighbour.py").write_text(f"import os, signal\n{INTERRUPT}")
-    heed_interrupts()
     done = subprocess.run(
         [sys.executable, SCRIPTS / "interruptible.py", file, *arguments],
         capture_output=True,
@@ -79,7 +76,6 @@ def drill_folders() -> set[Path]:
 )
 def test_a_script_is_interrupted_at_its_work(name: str, arguments: list[str], folder: Path) -> None:
     before = drill_folders()
-    heed_interrupts()
     with subprocess.Popen(
         [SCRIPTS / name, *(argument.format(folder=folder) for argument in arguments)],
         stdout=subprocess.PIPE,

@@ -18,7 +18,7 @@ import psycopg
 import pytest
 from psycopg import Connection
 
-from command import command, heed_interrupts, runstore, start
+from command import command, runstore, start
 from runstore import (
     NewChatRun,
     NewCtaEvent,
@@ -44,7 +44,6 @@ class Terminal:
     """A command that runs on a terminal of its own."""
 
     def __init__(self, *arguments: object, columns: int = 100, **variables: str) -> None:
-        heed_interrupts()
         self._ours, theirs = pty.openpty()
         environment = {**os.environ, "TERM": "xterm-256color", "LINES": "24", **variables}
         environment |= {"COLUMNS": str(columns)}
