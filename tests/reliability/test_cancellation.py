@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import inspect
+import itertools
 import os
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
@@ -312,27 +313,31 @@ async def test_a_thousand_cancellations_leak_nothing(observer: Caller, pool: Poo
                 conn, run_id, [NewRunEvent(type="token", payload={"n": number})]
             )
 
-    async def cancel_in_turn(first: int) -> int:
-        cancelled = 0
-        for number in range(first, 1000, POOLED):
+    numbers = itertools.count()
+
+    async def cancel_in_turn(times: int) -> None:
+        while times:
+            number = next(numbers)
             task = asyncio.create_task(append(number))
             for _ in range(number % 13):
                 await asyncio.sleep(0)
             task.cancel()
             await asyncio.wait([task])
-            cancelled += task.cancelled()
-        return cancelled
+            # Of some, the cancellation came too late.
+            times -= task.cancelled()
 
     async with asyncio.timeout(60):
-        cancelled = sum(await asyncio.gather(*map(cancel_in_turn, range(POOLED))))
+        await asyncio.gather(*(cancel_in_turn(1000 // POOLED) for _ in range(POOLED)))
     await check(pool)
 
-    assert cancelled > 500
     assert await held(observer, pool) == before
     assert broken(observer) == {}
-    events = observer(read_run_events, run_id, page_size=1000).events
-    assert len(events) == observer(get_run_head, run_id).last_seq
-    assert len({repr(event.payload) for event in events}) == len(events)
+    last_seq = observer(get_run_head, run_id).last_seq
+    counts = observer.execute(
+        "SELECT count(*), count(DISTINCT payload) FROM runstore.run_events WHERE run_id = %s",
+        (run_id,),
+    )
+    assert counts == [(last_seq, last_seq)]
 
 
 async def held(observer: Caller, pool: Pool) -> dict[str, int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -208,8 +209,18 @@ def test_forks_made_during_a_purge_have_all_that_they_read(connect: Connect, pur
     live = make_run(caller(conn), events=0).id
     stop = threading.Event()
 
+    def purge_has_begun(conn: Conn) -> bool:
+        left = conn.execute(
+            "SELECT count(*) FROM runstore.runs WHERE id = ANY(%s) AND events_purged_at IS NULL",
+            (old,),
+        ).fetchone()
+        return left != (len(old),)
+
     def fork_all(conn: Conn) -> list[UUID]:
         forks: list[UUID] = []
+        deadline = time.monotonic() + 30
+        while not purge_has_begun(conn):
+            assert time.monotonic() < deadline
         # From the young end, against the purge.
         for run_id in reversed(old):
             try:
