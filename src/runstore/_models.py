@@ -345,6 +345,11 @@ class Input(_Reticent):
         ]
 
 
+def other_than(model: type[Input], value: object, path: str) -> InvalidPayload:
+    """Return what is raised for a value that is no such input."""
+    return InvalidPayload(path, f"must be a {model.__name__}, not a {type(value).__name__}")
+
+
 _get: Final = object.__getattribute__
 _set: Final = object.__setattr__
 

@@ -12,7 +12,7 @@ from typing import Any, Final, ParamSpec, TypeVar, cast, get_args, get_origin
 from pydantic import ConfigDict, JsonValue, TypeAdapter, ValidationError
 from pydantic.errors import PydanticUserError
 
-from ._models import Input, refusal
+from ._models import Input, other_than, refusal
 from .errors import InvalidPayload
 
 P = ParamSpec("P")
@@ -128,7 +128,7 @@ def _instance(name: str, model: type[Input]) -> _Check:
     def check(value: Any) -> Any:
         if isinstance(value, model):
             return value
-        raise InvalidPayload(name, f"must be a {model.__name__}, not a {type(value).__name__}")
+        raise other_than(model, value, name)
 
     return check
 

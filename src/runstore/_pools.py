@@ -15,6 +15,7 @@ from typing import Any, Final
 from psycopg import AsyncConnection, Connection
 from psycopg.pq import PipelineStatus, TransactionStatus
 from psycopg_pool import AsyncConnectionPool, ConnectionPool
+from psycopg_pool.base import BasePool
 
 _IDLE: Final = TransactionStatus.IDLE
 _OFF: Final = PipelineStatus.OFF
@@ -28,26 +29,29 @@ def _has_nothing_to_end(conn: Connection[Any] | AsyncConnection[Any]) -> bool:
     return conn.autocommit and pgconn.transaction_status == _IDLE and pgconn.pipeline_status == _OFF
 
 
-class _Usage:
-    """For how many seconds a pool has lent its connections, and how many of them were told."""
-
-    seconds = 0.0
-    told_ms = 0
-
-    def add_to(self, stats: dict[str, int], *, pop: bool = False) -> dict[str, int]:
-        ms = int(self.seconds * 1000)
-        stats[_USAGE] = ms - self.told_ms
-        if pop:
-            self.told_ms = ms
-        return stats
-
-
-class BlockingPool(ConnectionPool[Connection[Any]]):
-    """A pool of blocking connections."""
+class _Lender(BasePool):
+    """What both pools have in common: they count for how long their connections were lent."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        self.usage = _Usage()
+        self.lent_seconds = 0.0
+        self._told_ms = 0
         super().__init__(*args, **kwargs)
+
+    def get_stats(self) -> dict[str, int]:
+        """Return the statistics of the base."""
+        return {**super().get_stats(), _USAGE: self._lent_ms() - self._told_ms}
+
+    def pop_stats(self) -> dict[str, int]:
+        """Return the statistics of the base, and set the counters to zero."""
+        told, self._told_ms = self._told_ms, self._lent_ms()
+        return {**super().pop_stats(), _USAGE: self._told_ms - told}
+
+    def _lent_ms(self) -> int:
+        return int(self.lent_seconds * 1000)
+
+
+class BlockingPool(_Lender, ConnectionPool[Connection[Any]]):
+    """A pool of blocking connections."""
 
     # The base says the class of what contextmanager() makes, of which nobody needs more.
     def connection(  # type: ignore[override]
@@ -55,14 +59,6 @@ class BlockingPool(ConnectionPool[Connection[Any]]):
     ) -> AbstractContextManager[Connection[Any]]:
         """Lend a connection, and end its transaction when it is given back, like the base."""
         return _Loan(self, timeout)
-
-    def get_stats(self) -> dict[str, int]:
-        """Return the statistics of the base."""
-        return self.usage.add_to(super().get_stats())
-
-    def pop_stats(self) -> dict[str, int]:
-        """Return the statistics of the base, and set the counters to zero."""
-        return self.usage.add_to(super().pop_stats(), pop=True)
 
 
 class _Loan(AbstractContextManager[Connection[Any]]):
@@ -88,29 +84,18 @@ class _Loan(AbstractContextManager[Connection[Any]]):
                 self._conn.__exit__(exc_type, exc, traceback)
         finally:
             self._pool.putconn(self._conn)
-            self._pool.usage.seconds += monotonic() - self._start
+            self._pool.lent_seconds += monotonic() - self._start
 
 
-class AsyncioPool(AsyncConnectionPool[AsyncConnection[Any]]):
+class AsyncioPool(_Lender, AsyncConnectionPool[AsyncConnection[Any]]):
     """A pool of asyncio connections."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        self.usage = _Usage()
-        super().__init__(*args, **kwargs)
-
+    # As above.
     def connection(  # type: ignore[override]
         self, timeout: float | None = None
     ) -> AbstractAsyncContextManager[AsyncConnection[Any]]:
         """Lend a connection, and end its transaction when it is given back, like the base."""
         return _AsyncLoan(self, timeout)
-
-    def get_stats(self) -> dict[str, int]:
-        """Return the statistics of the base."""
-        return self.usage.add_to(super().get_stats())
-
-    def pop_stats(self) -> dict[str, int]:
-        """Return the statistics of the base, and set the counters to zero."""
-        return self.usage.add_to(super().pop_stats(), pop=True)
 
 
 class _AsyncLoan(AbstractAsyncContextManager[AsyncConnection[Any]]):
@@ -136,4 +121,4 @@ class _AsyncLoan(AbstractAsyncContextManager[AsyncConnection[Any]]):
                 await self._conn.__aexit__(exc_type, exc, traceback)
         finally:
             await self._pool.putconn(self._conn)
-            self._pool.usage.seconds += monotonic() - self._start
+            self._pool.lent_seconds += monotonic() - self._start

@@ -12,7 +12,7 @@ from pydantic import BaseModel
 
 from ._arrays import arrays_of
 from ._json import Json, equal, refuse_too_much
-from ._models import Created, Input, Row
+from ._models import Created, Input, Row, other_than
 from ._query import Rows, Statement, Steps
 from ._sql import Sql
 from .errors import Conflict, InvalidPayload, InvalidTransition, NotFound, RunstoreError
@@ -273,5 +273,5 @@ def parameters_of(data: InputT, expected: type[InputT]) -> dict[str, Any]:
     An input that is an argument itself has been checked as one.
     """
     if not isinstance(data, expected):
-        raise InvalidPayload("data", f"must be a {expected.__name__}, not a {type(data).__name__}")
+        raise other_than(expected, data, "data")
     return data.parameters()

@@ -23,6 +23,7 @@ from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
 from . import _sql
 from ._arrays import arrays_of
+from ._models import other_than
 from ._parameters import checked
 from ._query import Rows, Statement, Steps, drive, drive_async, query, reads
 from ._statements import maker, parameters_of
@@ -147,7 +148,8 @@ class QuotaGate:
         whether it is held, as with every other call.
         """
         check_source(source)
-        parameters_of(data, NewReservation)
+        if not isinstance(data, NewReservation):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise other_than(NewReservation, data, "data")
         if isinstance(source, AsyncConnection | AsyncConnectionPool):
             return self._reserve_async(source, data)
         return self._reserve(source, data)

@@ -22,12 +22,9 @@ from runstore import (
     get_usage,
     reserve_usage,
     set_quota,
-    settle_usage,
     transaction,
     verify_usage,
 )
-from runstore.quota_gates import make_usage_counters, reserve_usages
-from runstore.usage_counters import ExceededQuota
 from statements import statements
 from usage_factories import (
     SUBJECT,
@@ -36,133 +33,7 @@ from usage_factories import (
     new_quota,
     new_reservation,
     pass_time,
-    used_and_held,
 )
-
-# reserve_usages
-
-
-def batch(call: Caller, *amounts: int) -> list[int]:
-    """Reserve tokens together, and return the amounts that are held."""
-    data = [new_reservation(tokens) for tokens in amounts]
-    answers = call(reserve_usages, data)
-    return [
-        item.amounts["tokens"] for item in data if isinstance(answers.get(item.id), Reservation)
-    ]
-
-
-def test_what_is_held_together_is_held_as_if_alone(call: Caller) -> None:
-    make_quota(call)
-    make_quota(call, period="day")
-    data = [
-        new_reservation(1, provider="p", metadata={"a": 1}),
-        new_reservation(amounts={"tokens": 2, "runs": 1}),
-        new_reservation(amounts={"runs": 1}),
-    ]
-    answers = call(reserve_usages, data)
-    assert answers == {item.id: call(reserve_usage, item) for item in data}
-    for item in data:
-        assert item.differences(answers[item.id]) == []
-    assert used_and_held(call) == [(0, 3)] * 2
-    for item in data:
-        call(settle_usage, item.id, item.amounts)
-    assert used_and_held(call) == [(3, 0)] * 2
-    assert disagreements(call) == []
-
-
-def test_a_batch_is_held_up_to_the_first_that_does_not_fit(call: Caller) -> None:
-    make_quota(call, limit_amount=100)
-    assert batch(call, 50, 30, 21, 5) == [50, 30]
-    assert used_and_held(call) == [(0, 80)]
-
-
-def test_what_could_never_fit_stands_in_nobodys_way(call: Caller) -> None:
-    make_quota(call, limit_amount=100)
-    assert batch(call, 101, 50, 200, 50, 1) == [50, 50]
-    assert batch(call, 1, 0, 2) == [0]
-    assert used_and_held(call) == [(0, 100)]
-
-
-def test_what_does_not_even_fit_alone_is_answered_with_its_obstacle(call: Caller) -> None:
-    make_quota(call, limit_amount=100)
-    make_quota(call, period="day", limit_amount=50)
-    make_quota(call, meter="runs", limit_amount=0)
-    call(reserve_usage, new_reservation(20))
-    data = [new_reservation(tokens) for tokens in (31, 10, 81, 30)]
-    data.append(new_reservation(amounts={"tokens": 1, "runs": 1}))
-    answers = call(reserve_usages, data)
-
-    for item in (data[0], data[2], data[4]):
-        answer = answers[item.id]
-        assert isinstance(answer, ExceededQuota)
-        with pytest.raises(QuotaExceeded) as raised:
-            call(reserve_usage, item)
-        # The one that is held by now stands in the error of who comes after it.
-        alone = vars(raised.value) | {"held": answer.held}
-        assert vars(answer.error()) == alone
-    assert isinstance(answers[data[1].id], Reservation)
-    # It fits alone, but not with the one before it.
-    assert data[3].id not in answers
-
-
-@pytest.mark.owner
-def test_what_passes_a_limit_in_a_new_window_is_answered_too(call: Caller) -> None:
-    make_quota(call, period="day", limit_amount=10)
-    call.execute("DELETE FROM runstore.usage_counters")
-    large = new_reservation(11)
-    [(id, answer)] = call(reserve_usages, [large, new_reservation(1)]).items()
-    assert isinstance(answer, ExceededQuota)
-    assert (id, answer.asked) == (large.id, 11)
-
-
-def test_every_quota_of_a_batch_holds(call: Caller) -> None:
-    make_quota(call, meter="runs", limit_amount=2)
-    make_quota(call, meter="tokens", limit_amount=100)
-    make_quota(call, meter="tokens", period="day", limit_amount=0, hard=False)
-    data = [new_reservation(amounts={"runs": 1, "tokens": tokens}) for tokens in (40, 40, 1)]
-    data.append(new_reservation(amounts={"unlimited": 5}))
-    assert call(reserve_usages, data).keys() == {data[0].id, data[1].id, data[3].id}
-    assert used_and_held(call) == [(0, 2), (0, 80), (0, 80)]
-
-
-@pytest.mark.owner
-def test_a_batch_in_a_new_window_holds_nothing_until_its_counters_are_made(call: Caller) -> None:
-    make_quota(call, period="month")
-    pass_time(call)
-    data = [new_reservation(1), new_reservation(2)]
-    assert call(reserve_usages, data) == {}
-    assert len(call(make_usage_counters, None, SUBJECT, ["tokens"])) == 1
-    assert call(make_usage_counters, None, SUBJECT, ["tokens"]) == []
-    assert len(call(reserve_usages, data)) == 2
-    assert disagreements(call) == []
-
-
-def test_what_is_held_already_is_passed_over(call: Caller) -> None:
-    make_quota(call)
-    first, second = new_reservation(5), new_reservation(6)
-    call(reserve_usage, first)
-    assert call(reserve_usages, [first, second]).keys() == {second.id}
-    assert used_and_held(call) == [(0, 11)]
-
-
-@pytest.mark.parametrize(
-    ("data", "path"),
-    [
-        ([], "data"),
-        ([new_reservation()] * 2, "data"),
-        ([new_reservation(), new_reservation(subject_id="another")], "[1].subject_id"),
-        ([new_reservation(), new_reservation(tenant_id="another")], "[1].subject_id"),
-        ([new_reservation() for _ in range(1001)], "data"),
-        (["x"], "data"),
-    ],
-)
-def test_what_is_no_batch_is_refused(call: Caller, data: Any, path: str) -> None:
-    with pytest.raises(InvalidPayload) as raised:
-        call(reserve_usages, data)
-    assert raised.value.path == path
-
-
-# QuotaGate
 
 
 def outcome(reserved: Callable[[], Reservation]) -> str:
