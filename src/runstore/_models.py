@@ -37,6 +37,9 @@ ItemT = TypeVar("ItemT")
 RunKind = Literal["feature", "chat"]
 RunStatus = Literal["pending", "running", "completed", "failed", "cancelled"]
 
+ENDED: Final[frozenset[RunStatus]] = frozenset({"completed", "failed", "cancelled"})
+"""The statuses of a run that has ended."""
+
 
 # The texts that tell rows apart. Every other text may be somebody's words.
 _NAMES: Final = frozenset(

@@ -12,7 +12,7 @@ from pydantic import Field, JsonValue
 from . import _sql
 from ._arrays import Array, array
 from ._json import document, together
-from ._models import Amount, Input, Json, Key, Page, Row, RunId, RunStatus
+from ._models import ENDED, Amount, Input, Json, Key, Page, Row, RunId, RunStatus
 from ._pages import only, page
 from ._query import Rows, Statement, Steps, query, reads
 from ._statements import get, maker, many, not_found
@@ -91,7 +91,7 @@ class LogAudit(Row):
     @property
     def fault(self) -> str | None:
         """Say what is wrong with the log; None when nothing is."""
-        if self.closed != (self.status in ("completed", "failed", "cancelled")):
+        if self.closed != (self.status in ENDED):
             return f"is {'closed' if self.closed else 'open'}, and its run is {self.status}"
         if self.shared_events != self.shared_seq:
             return f"has {self.shared_events} of the {self.shared_seq} events that it shares"

@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final, overload
+from typing import Any, overload
 from uuid import UUID
 
 import psycopg
@@ -17,14 +17,12 @@ from psycopg.pq import TransactionStatus
 from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
 from ._background import is_set_within
-from ._models import RunId
+from ._models import ENDED, RunId
 from ._outages import Patience
 from ._parameters import checked
 from .errors import InvalidPayload
 from .run_events import EventPage, RunEvent, RunHead, get_run_head, read_run_events
 from .run_listeners import RunListener, Wake
-
-_FINAL: Final = frozenset({"completed", "failed", "cancelled"})
 
 BlockingSource = Connection[Any] | ConnectionPool[Any]
 AsyncioSource = AsyncConnection[Any] | AsyncConnectionPool[Any]
@@ -200,7 +198,7 @@ class _Tail:
                 after = page.events[-1].seq
                 if after < page.last_seq:
                     continue
-            if page.status in _FINAL:
+            if page.status in ENDED:
                 return
             yield from self._wait(after)
 

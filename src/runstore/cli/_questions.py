@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import getpass
 import sys
-from typing import Any, Final
+from typing import Any
 from uuid import UUID
 
 import click
@@ -14,7 +14,7 @@ from pydantic import JsonValue
 from rich.table import Table
 from rich.text import Text
 
-from runstore._models import RunStatus
+from runstore._models import ENDED, RunStatus
 from runstore.cta_events import (
     CtaEvent,
     cancel_cta_event,
@@ -29,8 +29,6 @@ from runstore.runs import get_run
 from ._session import Session, on_database
 from ._terminal import mark, stderr, stdout
 from ._words import ago, gist, short, until
-
-_ENDED: Final = ("completed", "failed", "cancelled")
 
 
 @click.command()
@@ -86,7 +84,7 @@ def _heading(question: CtaEvent) -> Text:
 def _asked(question: CtaEvent, run_status: RunStatus) -> Table:
     table = Table.grid(padding=(0, 0, 0, 2), pad_edge=True)
     where = Text(f"{short(question.run_id)}{f' {question.phase}' if question.phase else ''}")
-    if run_status in _ENDED:
+    if run_status in ENDED:
         where.append("  ").append(mark(run_status)).append(": nobody waits any more", "dim")
     table.add_row(Text("run", "dim"), where)
     table.add_row(Text("asks", "dim"), gist(question.request) or Text("nothing", "dim"))
@@ -135,7 +133,7 @@ def answer(
     elif cancel:
         click.echo("The question is withdrawn.")
     else:
-        late = f" Its run is {run_status}: nobody waits any more." if run_status in _ENDED else ""
+        late = f" Its run is {run_status}: nobody waits any more." if run_status in ENDED else ""
         click.echo(f"The question is answered.{late}")
 
 
