@@ -2,7 +2,7 @@
 
 Cut off, they leave some of their batches done. So each is given a room with something for all of
 its sorts of batches, and its course is noted: what an undisturbed call leaves after each round
-trip. What holds for all of them is in reliability/test_faults.py and test_cancellation.py.
+trip. What holds for all of them is in reliability/test_batched_faults.py and test_cancellation.py.
 """
 
 from __future__ import annotations
