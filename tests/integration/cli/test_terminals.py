@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import os
 import pty
 import re
@@ -57,26 +58,44 @@ class Terminal:
         )
         os.close(theirs)
         self.screen = ""
+        self._decoder = codecs.getincrementaldecoder("utf-8")()
+        self._ended = False
 
     def read_until(self, wanted: Callable[[str], bool]) -> None:
         """Read what is drawn until it is as wanted, or the command has ended."""
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 60
         while not wanted(self.screen) and time.monotonic() < deadline:
             if not select.select([self._ours], [], [], 0.1)[0]:
                 continue
-            try:
-                self.screen += os.read(self._ours, 65_536).decode()
-            except OSError:
-                break
+            # A terminal whose command has ended has nothing more, or cannot be read.
+            with suppress(OSError):
+                if chunk := os.read(self._ours, 65_536):
+                    self.screen += self._decoder.decode(chunk)
+                    continue
+            self._ended = True
+            break
         assert wanted(self.screen), self.screen
+
+    def interrupt(self) -> None:
+        """Press Ctrl-C, and again where nothing happens.
+
+        A signal that comes when Python's `input` has drawn its question, and is about to read, is
+        heeded only after what it reads.
+        """
+        for _ in range(30):
+            self.process.send_signal(signal.SIGINT)
+            with suppress(subprocess.TimeoutExpired):
+                self.process.wait(timeout=1)
+                return
 
     def end(self) -> tuple[int, str]:
         """Return the exit status and all that was drawn."""
-        with suppress(OSError):
-            while chunk := os.read(self._ours, 65_536):
-                self.screen += chunk.decode()
-        os.close(self._ours)
-        return self.process.wait(timeout=30), self.screen
+        try:
+            self.read_until(lambda _: self._ended)
+            return self.process.wait(timeout=30), self.screen
+        finally:
+            self.process.kill()
+            os.close(self._ours)
 
 
 @pytest.fixture
@@ -296,7 +315,7 @@ def test_a_question_at_the_terminal_ends_at_ctrl_c(conn: Connection[Any], databa
     terminal = Terminal("answer", question.id, "--dsn", database)
     terminal.read_until(lambda screen: "Answer: " in screen)
 
-    terminal.process.send_signal(signal.SIGINT)
+    terminal.interrupt()
 
     status, screen = terminal.end()
     assert status == 130
