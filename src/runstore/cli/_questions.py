@@ -9,7 +9,7 @@ from uuid import UUID
 
 import click
 import orjson
-from psycopg import Connection
+from psycopg import Connection, IsolationLevel
 from pydantic import JsonValue
 from rich.table import Table
 from rich.text import Text
@@ -44,8 +44,11 @@ def pending(session: Session, *, limit: int, cursor: str | None) -> None:
     document, {"questions": [...], "next_cursor": ...}; a question has its `run_status` too.
     """
     with session.connect() as conn:
-        page = list_cta_events(conn, cursor=cursor, page_size=limit)
-        statuses = _run_statuses(conn, page.items)
+        conn.isolation_level = IsolationLevel.REPEATABLE_READ
+        # One snapshot for both: a run may be deleted after its question is read.
+        with conn.transaction():
+            page = list_cta_events(conn, cursor=cursor, page_size=limit)
+            statuses = _run_statuses(conn, page.items)
     if session.json:
         questions = [
             {**question.model_dump(mode="json"), "run_status": statuses[question.run_id]}

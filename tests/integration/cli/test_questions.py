@@ -11,10 +11,13 @@ from pydantic import JsonValue
 
 from command import runstore, stand_at_a_terminal
 from runstore import (
+    CtaEvent,
     NewCtaEvent,
     NewFeatureRun,
+    Page,
     create_cta_event,
     create_feature_run,
+    delete_run,
     fail_feature_run,
     get_cta_event,
     list_cta_events,
@@ -39,6 +42,28 @@ def test_open_questions_are_listed_oldest_first(conn: Connection[Any], database:
     assert lines[2].rstrip() == "  asks  Release 2.1?"
     assert lines[3].startswith(f"{second}  choice  asked 0 s ago, 1 h")
     assert lines[3].endswith(" overdue")
+
+
+@pytest.mark.owner
+def test_a_run_that_is_deleted_meanwhile_is_still_told(
+    conn: Connection[Any], database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The questions and their runs are those of one moment."""
+    question = ask(conn)
+    run_id = get_cta_event(conn, question).run_id
+    fail_feature_run(conn, run_id, error="it broke")
+
+    def list_then_delete(reader: Connection[Any], **arguments: Any) -> Page[CtaEvent]:
+        page = list_cta_events(reader, **arguments)
+        delete_run(conn, run_id)
+        return page
+
+    monkeypatch.setattr("runstore.cli._questions.list_cta_events", list_then_delete)
+    said = runstore("pending", "--json", "--dsn", database)
+
+    assert said.status == 0, said.err
+    [told] = said.json["questions"]
+    assert (told["id"], told["run_status"]) == (str(question), "failed")
 
 
 def test_no_open_question_is_said(database: str) -> None:
