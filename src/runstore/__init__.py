@@ -218,6 +218,18 @@ if TYPE_CHECKING:
         RestoredRun,
         restore_run,
     )
+    from .run_states import (
+        Heartbeat,
+        RunState,
+        StalledRun,
+        cancel_run,
+        complete_run,
+        fail_run,
+        heartbeat_run,
+        list_stalled_runs,
+        request_cancel,
+        start_run,
+    )
     from .run_tails import (
         iter_run_events,
         tail_run_events,
@@ -232,23 +244,13 @@ if TYPE_CHECKING:
     from .runs import (
         DeletedRun,
         FoundRun,
-        Heartbeat,
         NewChatRun,
         Run,
-        RunState,
-        StalledRun,
-        cancel_run,
-        complete_run,
         create_run,
         delete_run,
-        fail_run,
         find_runs_between,
         get_run,
-        heartbeat_run,
         list_runs,
-        list_stalled_runs,
-        request_cancel,
-        start_run,
     )
     from .sandboxes import (
         NewSandbox,

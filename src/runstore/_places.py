@@ -119,6 +119,10 @@ _NAMES: Final = {
     "run_restores": """
         RestoredRun restore_run
     """,
+    "run_states": """
+        Heartbeat RunState StalledRun cancel_run complete_run fail_run heartbeat_run
+        list_stalled_runs request_cancel start_run
+    """,
     "run_tails": """
         iter_run_events tail_run_events
     """,
@@ -126,9 +130,8 @@ _NAMES: Final = {
         InvocationNode PhaseNode RunTree SandboxNode get_run_tree
     """,
     "runs": """
-        DeletedRun FoundRun Heartbeat NewChatRun Run RunState StalledRun cancel_run
-        complete_run create_run delete_run fail_run find_runs_between get_run heartbeat_run
-        list_runs list_stalled_runs request_cancel start_run
+        DeletedRun FoundRun NewChatRun Run create_run delete_run find_runs_between get_run
+        list_runs
     """,
     "sandboxes": """
         NewSandbox Sandbox create_sandbox_record get_sandbox update_sandbox_status

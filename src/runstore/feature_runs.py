@@ -21,7 +21,8 @@ from ._statements import (
     transition,
 )
 from .errors import InvalidPayload, InvalidTransition, NotFound, RunstoreError
-from .runs import NewRun, Run, RunState, existing_run, get_run, get_run_state, repeated_end
+from .run_states import RunState, get_run_state, repeated_end
+from .runs import NewRun, Run, existing_run, get_run
 from .tool_calls import NewToolCall, find_tool_calls
 
 _SQL: Final = _sql.load("feature_runs")

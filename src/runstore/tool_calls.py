@@ -31,7 +31,8 @@ from ._pages import page
 from ._query import Statement, Steps, query
 from ._statements import create, create_many, get, maker, many, transition
 from .ids import of_run, run_of
-from .runs import Silence, get_run
+from .run_states import Silence
+from .runs import get_run
 
 _SQL: Final = _sql.load("tool_calls")
 _TOOL_CALL: Final = "tool call"
