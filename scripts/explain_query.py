@@ -23,7 +23,7 @@ from runstore.testing._catalogue import Catalogue
 from runstore.testing._describe import describe
 
 # The samples are those of the proof, which are of the tests.
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))
 from samples import runstore_samples
 
 

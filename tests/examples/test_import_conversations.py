@@ -20,6 +20,7 @@ from import_conversations import (
     record_conversation,
     replay_conversation,
 )
+from recorded_runs import CONVERSATIONS, recorded_by_agents
 from runstore import (
     AgentStep,
     Conflict,
@@ -34,13 +35,8 @@ from runstore.embedded import Server
 
 ROOT = Path(__file__).parents[2]
 IMPORT = ROOT / "examples" / "import_conversations.py"
-RECORDED = ROOT.parent / "shared" / "data" / "tau_airline_conversations.json"
 
 pytestmark = pytest.mark.direct(reason="its program prepares statements")
-
-recorded_by_an_agent = pytest.mark.skipif(
-    not RECORDED.exists(), reason="the recorded conversations are no part of the project"
-)
 
 
 def called(id: str, name: str = "find_flights", arguments: str = "{}") -> Document:
@@ -313,10 +309,10 @@ def test_a_row_that_is_lost_or_open_is_a_difference(
     )
 
 
-@recorded_by_an_agent
+@recorded_by_agents
 def test_what_agents_did_replays_message_for_message(connect: Connect) -> None:
     conn = connect()
-    conversations = parse_conversations(RECORDED.read_bytes())
+    conversations = parse_conversations(CONVERSATIONS.read_bytes())
 
     run_ids = [record_conversation(conn, conversation) for conversation in conversations]
 
@@ -327,12 +323,12 @@ def test_what_agents_did_replays_message_for_message(connect: Connect) -> None:
     assert [record_conversation(conn, conversation) for conversation in conversations] == run_ids
 
 
-@recorded_by_an_agent
+@recorded_by_agents
 def test_every_call_of_an_agent_has_the_answer_that_follows_it(connect: Connect) -> None:
     conn = connect()
     calls = 0
 
-    for conversation in parse_conversations(RECORDED.read_bytes()):
+    for conversation in parse_conversations(CONVERSATIONS.read_bytes()):
         run_id = record_conversation(conn, conversation)
         # In the file an answer stands right behind its call, and ids come back later.
         behind = [

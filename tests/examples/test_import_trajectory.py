@@ -12,6 +12,7 @@ import pytest
 from pydantic import JsonValue
 
 from connections import Connect
+from recorded_runs import TRAJECTORY, recorded_by_agents
 from runstore import InvalidPayload, InvocationNode, RunTree, get_run_tree, list_runs
 from runstore.embedded import Server
 from swe_agent import (
@@ -25,11 +26,6 @@ from trajectory_run import read_trajectory, record_trajectory
 
 ROOT = Path(__file__).parents[2]
 IMPORT = ROOT / "examples" / "import_trajectory.py"
-RECORDED = ROOT.parent / "shared" / "data" / "swe_agent_marshmallow_1867.traj"
-
-recorded_by_an_agent = pytest.mark.skipif(
-    not RECORDED.exists(), reason="the recorded trajectory is no part of the project"
-)
 
 
 def new_entry(action: str, **fields: JsonValue) -> dict[str, JsonValue]:
@@ -105,18 +101,18 @@ def test_everything_reads_back_equal(connect: Connect) -> None:
     assert_read_back(connect, new_trajectory())
 
 
-@recorded_by_an_agent
+@recorded_by_agents
 def test_what_an_agent_did_reads_back_equal(connect: Connect) -> None:
-    trajectory = parse_trajectory(RECORDED.read_bytes())
+    trajectory = parse_trajectory(TRAJECTORY.read_bytes())
 
     assert len(entries_of(trajectory)) == 11
     assert_read_back(connect, trajectory)
 
 
-@recorded_by_an_agent
+@recorded_by_agents
 def test_the_phases_of_what_an_agent_did(connect: Connect) -> None:
     conn = connect()
-    trajectory = parse_trajectory(RECORDED.read_bytes())
+    trajectory = parse_trajectory(TRAJECTORY.read_bytes())
 
     tree = get_run_tree(conn, record_trajectory(conn, trajectory, "key"))
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +13,7 @@ from psycopg import Connection
 from chat import run_chat
 from import_conversations import parse_conversations, record_conversation
 from pipeline_run import run_pipeline
+from recorded_runs import CONVERSATIONS, TRAJECTORY, recorded_by_agents
 from runstore import (
     connect,
     get_run_tree,
@@ -27,8 +27,6 @@ from runstore import (
 from swe_agent import parse_trajectory
 from trajectory_run import record_trajectory
 
-DATA = Path(__file__).parents[2].parent / "shared" / "data"
-
 OpenConnection = Callable[[], Connection[Any]]
 
 
@@ -39,11 +37,8 @@ def record_demo(open_connection: OpenConnection) -> None:
 
 def record_agents_work(open_connection: OpenConnection) -> None:
     with open_connection() as conn:
-        content = (DATA / "swe_agent_marshmallow_1867.traj").read_bytes()
-        record_trajectory(conn, parse_trajectory(content), "key")
-        for conversation in parse_conversations(
-            (DATA / "tau_airline_conversations.json").read_bytes()
-        ):
+        record_trajectory(conn, parse_trajectory(TRAJECTORY.read_bytes()), "key")
+        for conversation in parse_conversations(CONVERSATIONS.read_bytes()):
             record_conversation(conn, conversation)
 
 
@@ -55,9 +50,7 @@ def record_agents_work(open_connection: OpenConnection) -> None:
             record_agents_work,
             41,
             id="recorded",
-            marks=pytest.mark.skipif(
-                not DATA.exists(), reason="the recorded runs are no part of the project"
-            ),
+            marks=recorded_by_agents,
         ),
     ],
 )

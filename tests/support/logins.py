@@ -17,7 +17,7 @@ from runstore.embedded import Server
 
 Role = Literal["owner", "migrator", "writer", "janitor", "reader"]
 
-ROLES: Final = Path(__file__).parents[1] / "scripts" / "roles.sql"
+ROLES: Final = Path(__file__).parents[2] / "scripts" / "roles.sql"
 
 
 def apply_roles(dsn: str, script: Path = ROLES) -> None:

@@ -17,7 +17,7 @@ from psycopg import Connection
 
 from runstore.embedded import Server
 
-MIGRATIONS = Path(__file__).parents[1] / "migrations"
+MIGRATIONS = Path(__file__).parents[2] / "migrations"
 IDS = sorted(
     path.stem for path in MIGRATIONS.glob("*.sql") if not path.name.endswith(".rollback.sql")
 )

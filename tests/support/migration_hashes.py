@@ -13,7 +13,7 @@ from pathlib import Path
 from deploys import MIGRATIONS
 
 # Not in migrations/, which is what a wheel carries: there the wheel's own list has hashes.
-LIST = Path(__file__).with_name("migrations") / "SHA256SUMS"
+LIST = Path(__file__).parents[1] / "migrations" / "SHA256SUMS"
 
 
 def hashes(folder: Path) -> dict[str, str]:

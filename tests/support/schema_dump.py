@@ -16,7 +16,7 @@ from deploys import MIGRATIONS, atomic_url, succeed
 from runstore import embedded
 from runstore.embedded import Server
 
-FILE = Path(__file__).parents[1] / "docs" / "schema.sql"
+FILE = Path(__file__).parents[2] / "docs" / "schema.sql"
 
 _HEADER = """\
 -- The schema as the migrations leave it. To be read, not to be run: `yoyo apply` makes it.
