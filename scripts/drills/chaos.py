@@ -23,11 +23,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import psycopg
+
 from clusters import Cluster, create_database, drill_folder, running_cluster
+from runstore import connect
 from verdict import violations
 from workload import Ledger, at_work
-
-from runstore import connect
 
 SHOWN = 20
 

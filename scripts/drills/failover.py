@@ -28,10 +28,10 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
-from clusters import Cluster, create_database, drill_folder
-from persistence import Persistent, Tally, blocking_source
 from psycopg import Connection
 
+from clusters import Cluster, create_database, drill_folder
+from persistence import Persistent, Tally, blocking_source
 from runstore import (
     NewChatRun,
     NewRunEvent,

@@ -19,12 +19,10 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
-from clusters import DBNAME, Cluster, create_database, drill_folder, running_cluster
 from psycopg import Connection, IsolationLevel
 from psycopg.sql import SQL, Identifier
-from verdict import miscounts, violations
-from workload import Ledger, at_work
 
+from clusters import DBNAME, Cluster, create_database, drill_folder, running_cluster
 from runstore import (
     NewFeatureRun,
     check_schema,
@@ -33,6 +31,8 @@ from runstore import (
     create_feature_run,
     transaction,
 )
+from verdict import miscounts, violations
+from workload import Ledger, at_work
 
 ROLES = Path(__file__).parents[1] / "roles.sql"
 PATIENCE_SECONDS = 60

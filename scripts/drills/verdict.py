@@ -8,7 +8,6 @@ from typing import Any
 from uuid import UUID
 
 import psycopg
-from workload import PHASES, SUBJECTS, Ledger
 
 from runstore import (
     RunTree,
@@ -21,6 +20,7 @@ from runstore import (
 from runstore._models import Row
 from runstore.run_events import RunEvent
 from runstore.usage_logs import find_usage_logs
+from workload import PHASES, SUBJECTS, Ledger
 
 Conn = psycopg.Connection[Any]
 

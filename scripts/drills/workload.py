@@ -16,7 +16,6 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from persistence import Persistent, Tally, asyncio_source, blocking_source
-
 from runstore import (
     InvocationOutcome,
     NewAgentInvocation,

@@ -14,7 +14,7 @@ from runstore.embedded import Server
 from runstore.testing import find_queries, prover
 from runstore.testing._discovery import queries_of
 
-SCRIPTS = Path(__file__).parents[2] / "scripts"
+SCRIPTS = Path(__file__).parents[2] / "scripts" / "schema"
 
 # The version that the pages are written on: plans differ from one to the next.
 VERSION = 18

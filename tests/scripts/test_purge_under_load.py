@@ -4,7 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-SCRIPT = Path(__file__).parents[2] / "scripts" / "purge_under_load.py"
+SCRIPT = Path(__file__).parents[2] / "scripts" / "drills" / "purge_under_load.py"
 
 
 def test_nobody_waits_long_for_a_purge_or_an_erasure() -> None:

@@ -29,7 +29,7 @@ from psycopg.sql import SQL, Identifier
 import runstore
 from runstore.embedded import Server, throwaway_server
 
-MIGRATIONS = Path(__file__).parents[1] / "migrations"
+MIGRATIONS = Path(__file__).parents[2] / "migrations"
 BAR_MS = 200
 SECONDS = 1.0
 WORKERS = 4

@@ -10,9 +10,9 @@ from typing import Any, cast
 from uuid import UUID
 
 import psycopg
-from migrated_database import migrated_database
 from psycopg import sql
 
+from migrated_database import migrated_database
 from runstore import _sql
 from runstore._arrays import Array, elements_of
 from runstore._json import Json
@@ -23,7 +23,7 @@ from runstore.testing._catalogue import Catalogue
 from runstore.testing._describe import describe
 
 # The samples are those of the proof, which are of the tests.
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))
+sys.path.insert(0, str(Path(__file__).parents[2] / "tests" / "support"))
 from samples import runstore_samples
 
 

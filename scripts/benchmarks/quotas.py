@@ -39,7 +39,7 @@ from runstore import (
 )
 from runstore.embedded import Server, persistent_server
 
-MIGRATIONS = Path(__file__).parents[1] / "migrations"
+MIGRATIONS = Path(__file__).parents[2] / "migrations"
 
 Reserve = Callable[[Connection[Any], NewReservation], object]
 

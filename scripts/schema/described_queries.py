@@ -24,7 +24,7 @@ from runstore.testing._samples import SAMPLE_ID
 from runstore.testing._text import stated_not_null
 
 # The samples are those of the proof, which are of the tests.
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))
+sys.path.insert(0, str(Path(__file__).parents[2] / "tests" / "support"))
 from samples import runstore_samples
 
 _COMMENT: Final = re.compile(r"\A-- name: .*\n((?:--.*\n)*)")

@@ -8,14 +8,14 @@ import sys
 from pathlib import Path
 
 import psycopg
+
 from described_queries import described_queries
 from migrated_database import migrated_database
 from queries_page import queries_page
+from runstore.testing import RUNSTORE_VALUES, fill
 from schema_page import schema_page
 
-from runstore.testing import RUNSTORE_VALUES, fill
-
-DOCS = Path(__file__).parents[1] / "docs"
+DOCS = Path(__file__).parents[2] / "docs"
 
 # Plans differ from one major version to the next.
 VERSION = 18

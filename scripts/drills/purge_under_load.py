@@ -22,12 +22,12 @@ from typing import Any, Self
 from uuid import UUID
 
 import psycopg
-from migrate_under_load import WORKLOAD, Load, Work, yoyo
 from psycopg import Connection
 from psycopg.rows import TupleRow
 from psycopg.sql import SQL, Identifier
 
 import runstore
+from migrate_under_load import WORKLOAD, Load, Work, yoyo
 from runstore.embedded import Server, throwaway_server
 
 BAR_MS = 200

@@ -22,12 +22,11 @@ import psycopg
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))
-
-from migrated_database import migrated_database
+sys.path.insert(0, str(Path(__file__).parents[2] / "tests" / "support"))
 
 from connections import Kind, caller
 from hostile_inputs import TARGETS, Tally, trial
+from migrated_database import migrated_database
 
 KINDS: Final[tuple[Kind, ...]] = ("blocking", "asyncio")
 

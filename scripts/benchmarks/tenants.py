@@ -50,7 +50,7 @@ from runstore import (
 )
 from runstore.embedded import Server, throwaway_server
 
-ROOT: Final = Path(__file__).parents[1]
+ROOT: Final = Path(__file__).parents[2]
 MIGRATIONS: Final = ROOT / "migrations"
 ROLES: Final = ROOT / "scripts" / "roles.sql"
 

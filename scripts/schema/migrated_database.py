@@ -10,7 +10,7 @@ from pathlib import Path
 
 from runstore import embedded
 
-MIGRATIONS = Path(__file__).parents[1] / "migrations"
+MIGRATIONS = Path(__file__).parents[2] / "migrations"
 
 
 @contextmanager

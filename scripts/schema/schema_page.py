@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from described_queries import DescribedQuery
 from psycopg import Connection
+
+from described_queries import DescribedQuery
 from schema_catalogue import (
     Column,
     Constraint,

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from itertools import groupby
 
 from described_queries import DescribedQuery
-
 from runstore import _sql
 
 _INTRODUCTION = """\
