@@ -90,12 +90,10 @@ def nullable(value: object, path: str) -> Json | None:
     """Encode a value as JSON; None is SQL's NULL."""
     if value is None:
         return None
-    return _EMPTY if _is_empty_object(value) else Json(document(value, path))
-
-
-def _is_empty_object(value: object) -> bool:
     # What most metadata is.
-    return type(value) is dict and not value
+    if type(value) is dict and not value:
+        return _EMPTY
+    return Json(document(value, path))
 
 
 _EMPTY: Final = Json(b"{}")

@@ -27,6 +27,7 @@ from pydantic_core import core_schema
 
 from ._json import Json as EncodedJson
 from ._json import equal, nullable, step, storable, unstorable
+from ._plain import Make, Plain, maker
 from .errors import InvalidPayload
 from .ids import is_run, new_child_id, run_of
 from .payloads import current_rules
@@ -205,6 +206,17 @@ ParentsRunId = Annotated[UUID, AfterValidator(_of_parents)]
 ChildId = Annotated[UUID, AfterValidator(_of_run)]
 """The id of something that belongs to the run of the field `run_id`, which stands before it."""
 
+# What pydantic would take as it is. A dict or a list it copies.
+_PLAIN: Final = (
+    (Json, Plain("True")),
+    (JsonObject, Plain("type({v}) is dict", "{v}.copy()")),
+    (JsonArray, Plain("type({v}) is list", "{v}.copy()")),
+    (Key, Plain("is_key({v})")),
+    (RunId, Plain("(type({v}) is UUID and is_run({v}))")),
+    (ParentsRunId, Plain("is_run_of({v}, values)")),
+    (ChildId, Plain("is_of_run({v}, {run_id})")),
+)
+
 
 def refusal(error: ValidationError, name: str | None = None) -> InvalidPayload:
     """Say in our words what pydantic refused: the path of the first part at fault, and why.
@@ -259,12 +271,14 @@ class Input(_Reticent):
     """The fields that the database fills when they are None."""
 
     def __init__(self, /, **data: Any) -> None:
-        try:
-            # All that the base does, but that it looks for a validator which makes another object.
-            self.__pydantic_validator__.validate_python(data, self_instance=self)
-        except ValidationError as error:
-            raise refusal(error) from None
-        _set(self, "_encoded", self._encode())
+        if not (_makers.get(self.__class__) or _maker(self.__class__))(self, data):
+            try:
+                # All that the base does, but that it looks for a validator which makes another
+                # object.
+                self.__pydantic_validator__.validate_python(data, self_instance=self)
+            except ValidationError as error:
+                raise refusal(error) from None
+        _set_encoded(self, self._encode())
 
     @classmethod
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
@@ -320,11 +334,11 @@ class Input(_Reticent):
     def encoded(self) -> dict[str, EncodedJson | None]:
         """The fields that are sent as jsonb, encoded; None is SQL's NULL."""
         try:
-            encoded: dict[str, EncodedJson | None] = _get(self, "_encoded")
+            encoded: dict[str, EncodedJson | None] = _get_encoded(self)
         except AttributeError:
             # A copy, or an input that was pickled, came about without __init__.
             encoded = self._encode()
-            _set(self, "_encoded", encoded)
+            _set_encoded(self, encoded)
         return encoded
 
     def parameters(self) -> dict[str, Any]:
@@ -353,8 +367,14 @@ def other_than(model: type[Input], value: object, path: str) -> InvalidPayload:
     return InvalidPayload(path, f"must be a {model.__name__}, not a {type(value).__name__}")
 
 
-_get: Final = object.__getattribute__
-_set: Final = object.__setattr__
+_get_encoded: Final = Input.__dict__["_encoded"].__get__
+_set_encoded: Final = Input.__dict__["_encoded"].__set__
+_makers: Final[dict[type[Input], Make]] = {}
+
+
+def _maker(model: type[Input]) -> Make:
+    """Return what makes an input of plain values, made when the first one is."""
+    return _makers.setdefault(model, maker(model, Input, _PLAIN))
 
 
 def child_of_run(data: dict[str, Any]) -> UUID:

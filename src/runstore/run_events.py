@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, ClassVar, Final, cast
+from typing import Any, ClassVar, Final, cast
 from uuid import UUID
 
 from pydantic import Field, JsonValue
@@ -14,6 +14,7 @@ from ._arrays import Array, array
 from ._json import document, together
 from ._models import ENDED, Amount, Input, Json, Key, Page, Row, RunId, RunStatus
 from ._pages import only, page
+from ._plain import is_key
 from ._query import Rows, Statement, Steps, query, reads
 from ._statements import get, maker, many, not_found
 from .errors import (
@@ -115,39 +116,11 @@ class NewRunEvent(Input):
     payload: Json = Field(default_factory=dict)
     """Any JSON value; None is JSON's null."""
 
-    if not TYPE_CHECKING:
-
-        def __init__(self, /, **data: Any) -> None:
-            # Of nearly every event pydantic has nothing to say: it is made without asking.
-            if (
-                self.__class__ is NewRunEvent
-                and len(data) == _FIELDS
-                and "payload" in data
-                and _is_key(data.get("type"))
-            ):
-                _set(self, "__dict__", {"type": data["type"], "payload": data["payload"]})
-                _set(self, "__pydantic_fields_set__", _GIVEN)
-                _set(self, "__pydantic_extra__", None)
-                _set(self, "__pydantic_private__", None)
-                _set(self, "_encoded", self._encode())
-            else:
-                super().__init__(**data)
-
 
 EventLike = NewRunEvent | tuple[str, JsonValue]
 """An event to append; a pair of its type and its payload takes less time to make."""
 
 _FIELDS: Final = 2
-_LONGEST: Final = 255
-_GIVEN: Final = {"type", "payload"}
-_set: Final = object.__setattr__
-
-
-def _is_key(value: object) -> bool:
-    """Say of a plain text that it is a `Key`; whether others are pydantic has to find out."""
-    return (
-        type(value) is str and 0 < len(value) <= _LONGEST and value.isascii() and "\0" not in value
-    )
 
 
 def documents_of(events: Iterable[EventLike], types: list[str], first: int = 0) -> Generator[bytes]:
@@ -192,7 +165,7 @@ def event_of(event: object) -> NewRunEvent:
 
 
 def _own_type(name: str) -> str:
-    if not _is_key(name):
+    if not is_key(name):
         name = NewRunEvent(type=name).type
     if name.startswith("run."):
         raise InvalidPayload("type", "starts with run., which is the library's")

@@ -1,0 +1,213 @@
+"""Inputs made of plain values, about which pydantic has nothing to say.
+
+To ask it costs more than all else that making an input does, and nearly every value is the
+same with and without: a UUID, a short text of ASCII, a number in its range. So each input has a
+function, written out for its fields, that takes exactly those, and leaves everything else to
+pydantic: what it refuses, what it converts, and what nobody here knows.
+"""
+
+from __future__ import annotations
+
+import inspect
+import types
+import typing
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any, Final, Literal, NamedTuple, Union, cast, get_args, get_origin
+from uuid import UUID
+
+from pydantic import BaseModel, Strict
+from pydantic.fields import FieldInfo
+
+from .ids import is_run, run_of
+
+Make = Callable[[BaseModel, dict[str, Any]], bool]
+"""Fills an input from what is given and answers True, or answers False for pydantic to do it."""
+
+
+class Plain(NamedTuple):
+    """The plain values of a type: an expression that is true of the value `{v}` if it is one.
+
+    It may use the functions of this module, `values`, the fields before, and `{run_id}`, the one
+    of that name. `taken` is what is kept of the value.
+    """
+
+    condition: str
+    taken: str = "{v}"
+
+
+Known = Sequence[tuple[Any, Plain]]
+"""The types of fields whose plain values are known."""
+
+_LONGEST: Final = 255
+_SIMPLE: Final = (type(None), bool, int, str)
+_MAKE: Final = """
+def make(self, given):
+    if not names.issuperset(given):
+        return False
+    values = {{}}
+    {steps}
+    set_fields(self, values)
+    set_names(self, set(given))
+    set_extra(self, None)
+    set_private(self, None)
+    return {valid}
+"""
+
+
+def is_key(value: object) -> bool:
+    """Say of a text that it is 1 to 255 characters of ASCII without a NUL."""
+    return (
+        type(value) is str and 0 < len(value) <= _LONGEST and value.isascii() and "\0" not in value
+    )
+
+
+def is_of_run(id: object, run_id: UUID) -> bool:
+    """Say of an id that it belongs to a run."""
+    return type(id) is UUID and run_of(id) == run_id
+
+
+def is_run_of(id: object, values: dict[str, Any]) -> bool:
+    """Say of an id that it is a run's, and the run of all ids in the fields before."""
+    if type(id) is not UUID or not is_run(id):
+        return False
+    return all(value is None or is_of_run(value, id) for value in values.values())
+
+
+def holds(validate: Callable[[BaseModel], BaseModel], made: BaseModel) -> bool:
+    """Say that a model's own validator has nothing against it."""
+    try:
+        return validate(made) is made
+    except Exception:  # noqa: BLE001 - pydantic says the same once more, in its words.
+        return False
+
+
+def maker(model: type[BaseModel], base: type[BaseModel], known: Known) -> Make:
+    """Return what makes a model that is derived from a base of plain values."""
+    validators = _validators(model)
+    if validators is None or model.model_config != base.model_config:
+        return _leave
+    try:
+        hints = typing.get_type_hints(model, include_extras=True)
+    except NameError:
+        # A name that only its author's type checker can see.
+        return _leave
+    place: dict[str, Any] = {
+        "UUID": UUID,
+        "absent": object(),
+        "holds": holds,
+        "is_key": is_key,
+        "is_of_run": is_of_run,
+        "is_run": is_run,
+        "is_run_of": is_run_of,
+        "names": frozenset(model.model_fields),
+        "set_fields": BaseModel.__dict__["__dict__"].__set__,
+        "set_names": BaseModel.__dict__["__pydantic_fields_set__"].__set__,
+        "set_extra": BaseModel.__dict__["__pydantic_extra__"].__set__,
+        "set_private": BaseModel.__dict__["__pydantic_private__"].__set__,
+    }
+    steps: list[str] = []
+    variables: dict[str, str] = {}
+    for name, field in model.model_fields.items():
+        v = variables[name] = f"v{len(variables)}"
+        plain = _plain(hints[name], field, known)
+        if plain is None or ("{run_id}" in plain.condition and "run_id" not in variables):
+            plain = Plain("False")
+        words = {"v": v, "run_id": variables.get("run_id")}
+        kept = plain.taken.format(**words)
+        steps += _steps(name, v, field, plain.condition.format(**words), kept, place)
+    valid = [f"holds(validator{number}, self)" for number, _ in enumerate(validators)]
+    place |= {f"validator{number}": each for number, each in enumerate(validators)}
+    made = _MAKE.format(steps="\n    ".join(steps), valid=" and ".join(valid) or "True")
+    exec(made, place)  # noqa: S102 - of names of fields, and what is written here.
+    return cast("Make", place["make"])
+
+
+def _leave(made: BaseModel, given: dict[str, Any]) -> bool:
+    """Leave all to pydantic."""
+    return False
+
+
+def _validators(model: type[BaseModel]) -> list[Callable[[Any], Any]] | None:
+    """Return the model's own validators; None: it has some that only pydantic can run."""
+    found = model.__pydantic_decorators__
+    others = (
+        found.validators, found.field_validators, found.root_validators,
+        model.__private_attributes__, model.__pydantic_post_init__,
+    )  # fmt: skip
+    if any(others):
+        return None
+    validators: list[Callable[[Any], Any]] = []
+    for each in found.model_validators.values():
+        if each.info.mode != "after" or len(inspect.signature(each.func).parameters) != 1:
+            return None
+        validators.append(each.func)
+    return validators
+
+
+def _steps(
+    name: str, v: str, field: FieldInfo, condition: str, kept: str, place: dict[str, Any]
+) -> list[str]:
+    """Return the lines that take one field."""
+    refuse = [] if condition == "True" else [f"if not ({condition}):", "    return False"]
+    taken = f"values[{name!r}] = {v} = {kept}" if kept != v else f"values[{name!r}] = {v}"
+    made = field.default_factory
+    if made is not None and not field.validate_default:
+        place[f"{v}_default"] = made
+        given = "values" if field.default_factory_takes_validated_data else ""
+        return [
+            f"{v} = given.get({name!r}, absent)",
+            f"if {v} is absent:",
+            f"    values[{name!r}] = {v} = {v}_default({given})",
+            "else:",
+            *(f"    {line}" for line in [*refuse, taken]),
+        ]
+    if field.is_required() or field.validate_default or type(field.default) not in _SIMPLE:
+        # What is absent is plain to no type but that of JSON.
+        refuse = refuse or [f"if {v} is absent:", "    return False"]
+        return [f"{v} = given.get({name!r}, absent)", *refuse, taken]
+    if condition == "False":
+        return [f"if {name!r} in given:", "    return False", f"values[{name!r}] = {field.default!r}"]
+    return [f"{v} = given.get({name!r}, {field.default!r})", *refuse, taken]
+
+
+def _plain(hint: Any, field: FieldInfo, known: Known) -> Plain | None:
+    """Say which values are plain to a field; None: not known."""
+    names = (field.alias, field.validation_alias)
+    if names != (None, None) or field.metadata != FieldInfo.from_annotation(hint).metadata:
+        return None
+    parts = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
+    rest = [part for part in parts if part is not type(None)]
+    plain = _known(rest[0], known) if len(rest) == 1 else None
+    if plain is None or len(rest) == len(parts):
+        return plain
+    taken = plain.taken if plain.taken == "{v}" else f"None if {{v}} is None else {plain.taken}"
+    return Plain(f"{{v}} is None or {plain.condition}", taken)
+
+
+def _known(hint: Any, known: Known) -> Plain | None:
+    if hint is UUID:
+        return Plain("type({v}) is UUID")
+    if hint is bool:
+        return Plain("({v} is True or {v} is False)")
+    if get_origin(hint) is Literal:
+        return _one_of(get_args(hint))
+    if get_origin(hint) is Annotated and get_args(hint)[0] is int:
+        return _range(get_args(hint)[1:])
+    return next((plain for each, plain in known if each == hint), None)
+
+
+def _one_of(words: tuple[Any, ...]) -> Plain | None:
+    if any(type(word) is not str or not word.isidentifier() for word in words):
+        return None
+    return Plain(f"(type({{v}}) is str and {{v}} in {words!r})")
+
+
+def _range(marks: tuple[Any, ...]) -> Plain | None:
+    """Say which integers are plain to `Annotated[int, Field(strict=True, ge=..., lt=...)]`."""
+    if len(marks) != 1 or not isinstance(marks[0], FieldInfo):
+        return None
+    said = marks[0].metadata
+    least, end = (next((getattr(mark, name) for mark in said if hasattr(mark, name)), None) for name in ("ge", "lt"))
+    if Strict() not in said or len(said) != 3 or type(least) is not int or type(end) is not int:
+        return None
+    return Plain(f"(type({{v}}) is int and {least!r} <= {{v}} < {end!r})")
