@@ -97,12 +97,23 @@ def new_child_id(run_id: UUID) -> UUID:
 
     Any id of the run may be given: `new_child_id(step_id)` is a sibling of the step.
     """
-    return _uuid(_number(run_id) & _RUN_MASK | _chance.next())
+    if type(run_id) is not UUID:
+        run_id = _checked(run_id)
+    # `_uuid`, written out: two ids are made for every step and every call of a tool.
+    id = _new(UUID)
+    _set_int(id, run_id.int & _RUN_MASK | _chance.next())
+    _set_is_safe(id, _UNKNOWN)
+    return id
 
 
 def run_of(id: UUID) -> UUID:
     """Return the run to which an id belongs. A run's own id is its own run."""
-    return _uuid(_number(id) & _RUN_MASK)
+    if type(id) is not UUID:
+        id = _checked(id)
+    run_id = _new(UUID)
+    _set_int(run_id, id.int & _RUN_MASK)
+    _set_is_safe(run_id, _UNKNOWN)
+    return run_id
 
 
 def new_lone_id() -> UUID:
@@ -141,7 +152,7 @@ def of_run(run_id: UUID, id: UUID | None, path: str) -> UUID | None:
     return id
 
 
-def _number(id: UUID) -> int:
-    if not isinstance(id, UUID):  # pyright: ignore[reportUnnecessaryIsInstance]
+def _checked(id: object) -> UUID:
+    if not isinstance(id, UUID):
         raise InvalidPayload("id", f"must be a UUID, not {type(id).__name__}")
-    return id.int
+    return id

@@ -32,6 +32,7 @@ MAX_EVENTS: Final = 10_000
 MAX_PAGE_SIZE: Final = 10_000
 
 _NULL: Final = b"null"
+_FIELDS: Final = 2
 _APPEND_KEY: Final = "run_events_run_id_append_id_key"
 
 
@@ -120,7 +121,6 @@ class NewRunEvent(Input):
 EventLike = NewRunEvent | tuple[str, JsonValue]
 """An event to append; a pair of its type and its payload takes less time to make."""
 
-_FIELDS: Final = 2
 
 
 def documents_of(events: Iterable[EventLike], types: list[str], first: int = 0) -> Generator[bytes]:
@@ -135,23 +135,20 @@ def documents_of(events: Iterable[EventLike], types: list[str], first: int = 0) 
     try:
         for event in events:
             # Not every caller has had its types checked.
-            if type(event) is tuple and _is_pair(event):
+            if type(event) is tuple and len(event) == _FIELDS and type(event[0]) is str:
                 name, payload = event
                 encoded = document(payload, "payload")
             else:
                 made = event_of(event)
                 name, encoded = made.type, made.encoded["payload"] or _NULL
-            if name not in known:
-                known[name] = _own_type(name)
-            types.append(known[name])
+            own = known.get(name)
+            if own is None:
+                own = known[name] = _own_type(name)
+            types.append(own)
             yield encoded
     except InvalidPayload as error:
         path = f"events[{first + len(types) - before}].{error.path}".rstrip(".")
         raise InvalidPayload(path, error.reason) from None
-
-
-def _is_pair(event: tuple[object, ...]) -> bool:
-    return len(event) == _FIELDS and type(event[0]) is str
 
 
 def event_of(event: object) -> NewRunEvent:
