@@ -66,9 +66,9 @@ WITH given AS (
             %(invocation_id)b::uuid[],
             %(position)b::integer[],
             %(kind)b::text[],
-            %(content)b::jsonb[],
+            %(content)b::text[],
             %(tokens)b::bigint[],
-            %(metadata)b::jsonb[],
+            %(metadata)b::text[],
             %(finished)b::boolean[]
         ) WITH ORDINALITY
             AS given (id, invocation_id, position, kind, content, tokens, metadata, finished, place)
@@ -118,9 +118,9 @@ SELECT
         + row_number() OVER (PARTITION BY given.invocation_id, given.position IS NULL ORDER BY given.place)
     ),
     given.kind,
-    given.content,
+    given.content::jsonb,
     given.tokens,
-    given.metadata,
+    given.metadata::jsonb,
     CASE WHEN given.finished THEN clock_timestamp() END
 FROM runstore.runs
 CROSS JOIN given

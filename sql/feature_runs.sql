@@ -240,11 +240,11 @@ tool_call AS (
         given.step_id,
         given.provider_call_id,
         given.name,
-        given.arguments,
+        given.arguments::jsonb,
         given.status,
-        given.result,
-        given.error,
-        given.metadata,
+        given.result::jsonb,
+        given.error::jsonb,
+        given.metadata::jsonb,
         CASE WHEN given.status <> 'open' THEN clock_timestamp() END
     FROM run
     CROSS JOIN
@@ -254,11 +254,11 @@ tool_call AS (
             %(step_id)b::uuid[],
             %(provider_call_id)b::text[],
             %(name)b::text[],
-            %(arguments)b::jsonb[],
+            %(arguments)b::text[],
             %(status)b::text[],
-            %(result)b::jsonb[],
-            %(error)b::jsonb[],
-            %(metadata)b::jsonb[]
+            %(result)b::text[],
+            %(error)b::text[],
+            %(metadata)b::text[]
         ) WITH ORDINALITY
             AS given (
                 id,

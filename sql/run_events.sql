@@ -24,11 +24,11 @@ event AS (
         head.run_id,
         head.base_seq + given.place,
         given.type,
-        given.payload,
+        given.payload::jsonb,
         CASE WHEN given.place = 1 THEN %(append_id)s::uuid END
     FROM head
     CROSS JOIN
-        unnest(%(types)b::text[], %(payloads)b::jsonb[]) WITH ORDINALITY
+        unnest(%(types)b::text[], %(payloads)b::text[]) WITH ORDINALITY
             AS given (type, payload, place)
 )
 

@@ -93,10 +93,10 @@ CROSS JOIN head;
 WITH given AS (
     SELECT
         given.type,
-        given.payload,
+        given.payload::jsonb AS payload,
         given.place
     FROM
-        unnest(%(types)b::text[], %(payloads)b::jsonb[]) WITH ORDINALITY
+        unnest(%(types)b::text[], %(payloads)b::text[]) WITH ORDINALITY
             AS given (type, payload, place)
     UNION ALL
     SELECT
@@ -161,10 +161,10 @@ CROSS JOIN head;
 WITH given AS (
     SELECT
         given.type,
-        given.payload,
+        given.payload::jsonb AS payload,
         given.place
     FROM
-        unnest(%(types)b::text[], %(payloads)b::jsonb[]) WITH ORDINALITY
+        unnest(%(types)b::text[], %(payloads)b::text[]) WITH ORDINALITY
             AS given (type, payload, place)
     UNION ALL
     SELECT
@@ -230,10 +230,10 @@ CROSS JOIN head;
 WITH given AS (
     SELECT
         given.type,
-        given.payload,
+        given.payload::jsonb AS payload,
         given.place
     FROM
-        unnest(%(types)b::text[], %(payloads)b::jsonb[]) WITH ORDINALITY
+        unnest(%(types)b::text[], %(payloads)b::text[]) WITH ORDINALITY
             AS given (type, payload, place)
     UNION ALL
     SELECT

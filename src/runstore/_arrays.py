@@ -3,6 +3,9 @@
 psycopg looks for the type of every list among its elements, and encodes each by itself. The
 statements of batches say the type of every array, `%(names)b::text[]`, so that nothing is to be
 found out, and an element costs little more than its bytes.
+
+Documents go as texts, of which the statement makes jsonb row by row. As elements of a jsonb[] the
+server would parse all of them before it starts, in memory that it frees at the end.
 """
 
 from __future__ import annotations
@@ -103,8 +106,8 @@ def _uuid(value: UUID) -> bytes:
     return b"\0\0\0\x10" + value.bytes
 
 
-def _text(value: str) -> bytes:
-    encoded = value.encode()
+def _text(value: str | bytes) -> bytes:
+    encoded = value.encode() if isinstance(value, str) else value
     return _LENGTH(len(encoded)) + encoded
 
 

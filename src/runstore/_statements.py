@@ -160,8 +160,9 @@ def create_many(
     make = maker(Created)
 
     def read(rows: Rows) -> list[Created]:
-        by_id = {key.id: key for key in map(make, rows)}
-        return [by_id[id] for id in columns["id"]]
+        # By its number: ids are compared and hashed by Python.
+        by_id = {key.id.int: key for key in map(make, rows)}
+        return [by_id[id.int] for id in columns["id"]]
 
     def absent() -> Steps[list[Created]]:
         rows = yield from same_many(data, stored(run_id, columns["id"]))
@@ -210,21 +211,25 @@ def columns_of(data: Sequence[InputT], expected: type[InputT]) -> tuple[UUID, di
     Raises `InvalidPayload`, with the index of the input at fault, for an empty batch, a batch
     of several runs, and an id given twice.
     """
-    rows: list[dict[str, Any]] = []
     for index, item in enumerate(data):
-        try:
-            rows.append(parameters_of(item, expected))
-        except InvalidPayload as error:
-            raise InvalidPayload(f"[{index}].{error.path}", error.reason) from None
-    if not rows:
+        if not isinstance(item, expected):
+            raise other_than(expected, item, f"[{index}].data")
+    if not data:
         raise InvalidPayload("data", "is empty")
-    refuse_too_much((row[name] for row in rows for name in expected.json_fields), "data")
-    columns: dict[str, list[Any]] = {name: [row[name] for row in rows] for name in rows[0]}
+    fields = [item.__dict__ for item in data]
+    documents = [item.encoded for item in data]
+    columns: dict[str, list[Any]] = {
+        name: [row[name] for row in (documents if name in expected.json_fields else fields)]
+        for name in expected.model_fields
+    }
+    refuse_too_much((row[name] for row in documents for name in row), "data")
     run_ids = columns.pop("run_id")
-    for index, run_id in enumerate(run_ids):
-        if run_id != run_ids[0]:
+    # Numbers are compared and hashed in C, and ids are not.
+    numbers = [run_id.int for run_id in run_ids]
+    for index, number in enumerate(numbers):
+        if number != numbers[0]:
             raise InvalidPayload(f"[{index}].run_id", "differs from the run of the batch's first")
-    if len(set(columns["id"])) != len(rows):
+    if len({id.int for id in columns["id"]}) != len(fields):
         raise InvalidPayload("data", "holds an id twice")
     return run_ids[0], columns
 

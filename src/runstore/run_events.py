@@ -177,7 +177,7 @@ def event_columns(events: Sequence[EventLike]) -> dict[str, Array]:
     if len(events) > MAX_EVENTS:
         raise InvalidPayload("events", f"are more than {MAX_EVENTS}")
     types: list[str] = []
-    payloads = array("jsonb", together(documents_of(events, types), "events"))
+    payloads = array("text", together(documents_of(events, types), "events"))
     return {"types": array("text", types), "payloads": payloads}
 
 
