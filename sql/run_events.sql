@@ -72,63 +72,57 @@ WHERE run_heads.run_id = %(run_id)s
 -- status of the same snapshot; in the others it would be sent and read for nothing.
 -- not null: seq, type, created_at
 -- It is planned each time: a plan made while the table was empty would read all of it for ever.
-WITH shared AS (
+WITH run AS (
+    SELECT
+        runs.id,
+        runs.status,
+        run_heads.last_seq,
+        runs.purged_seq
+    FROM runstore.runs
+    INNER JOIN runstore.run_heads ON runs.id = run_heads.run_id
+    WHERE runs.id = %(run_id)s
+        AND run_heads.run_id = %(run_id)s
+),
+
+segment AS (
+    SELECT
+        source_run_id AS run_id,
+        from_seq,
+        to_seq
+    FROM runstore.run_segments
+    WHERE run_id = %(run_id)s
+        AND to_seq > %(after)s
+    UNION ALL
+    SELECT
+        id AS run_id,
+        -- Not over what was purged: a million dead rows take a second.
+        coalesce(purged_seq, 0) + 1 AS from_seq,
+        last_seq AS to_seq
+    FROM run
+),
+
+event AS (
     SELECT
         event.seq,
         event.type,
         event.payload,
         event.created_at
-    FROM runstore.run_segments
-    INNER JOIN LATERAL (
-        SELECT
-            run_events.seq,
-            run_events.type,
-            run_events.payload,
-            run_events.created_at
-        FROM runstore.run_events
-        WHERE run_events.run_id = run_segments.source_run_id
-            AND run_events.seq > %(after)s
-            AND run_events.seq BETWEEN run_segments.from_seq AND run_segments.to_seq
-        ORDER BY run_events.seq
-        LIMIT %(page_size)s
-    ) AS event ON true
-    WHERE run_segments.run_id = %(run_id)s
-        AND run_segments.to_seq > %(after)s
+    FROM segment
+    CROSS JOIN
+        LATERAL (
+            SELECT
+                run_events.seq,
+                run_events.type,
+                run_events.payload,
+                run_events.created_at
+            FROM runstore.run_events
+            WHERE run_events.run_id = segment.run_id
+                AND run_events.seq > %(after)s
+                AND run_events.seq BETWEEN segment.from_seq AND segment.to_seq
+            ORDER BY run_events.seq
+            LIMIT %(page_size)s
+        ) AS event
     ORDER BY event.seq
-    LIMIT %(page_size)s
-),
-
-own AS (
-    SELECT
-        seq,
-        type,
-        payload,
-        created_at
-    FROM runstore.run_events
-    WHERE run_id = %(run_id)s
-        -- Not over what was purged: a million dead rows take a second.
-        AND seq > greatest(
-            %(after)s, (SELECT runs.purged_seq FROM runstore.runs WHERE runs.id = %(run_id)s)
-        )
-    ORDER BY seq
-    LIMIT %(page_size)s
-),
-
-event AS (
-    SELECT
-        seq,
-        type,
-        payload,
-        created_at
-    FROM shared
-    UNION ALL
-    SELECT
-        seq,
-        type,
-        payload,
-        created_at
-    FROM own
-    ORDER BY seq
     LIMIT %(page_size)s
 ),
 
@@ -145,23 +139,20 @@ line AS (
         NULL AS type,
         NULL AS payload,
         NULL AS created_at
+    FROM run
 )
 
 SELECT
-    runs.id AS run_id,
-    runs.status,
-    run_heads.last_seq,
-    runs.purged_seq,
+    run.id AS run_id,
+    run.status,
+    run.last_seq,
+    run.purged_seq,
     line.seq,
     line.type,
     line.payload,
     line.created_at
 FROM line
-LEFT JOIN runstore.runs
-    ON line.seq IS NULL AND runs.id = %(run_id)s
-LEFT JOIN runstore.run_heads
-    ON line.seq IS NULL AND run_heads.run_id = %(run_id)s
-WHERE EXISTS (SELECT 1 FROM runstore.runs AS run WHERE run.id = %(run_id)s)
+LEFT JOIN run ON line.seq IS NULL
 ORDER BY line.seq;
 
 -- name: verify_run_events :many
