@@ -109,7 +109,7 @@ def nullable(value: object, path: str) -> Json | None:
     if value is None:
         return None
     # What most metadata is.
-    if type(value) is dict and not value:
+    if value.__class__ is dict and not value:
         return _EMPTY
     return Json(document(value, path))
 

@@ -271,7 +271,7 @@ class Input(_Reticent):
     """The fields that the database fills when they are None."""
 
     def __init__(self, /, **data: Any) -> None:
-        if not (_makers.get(self.__class__) or _maker(self.__class__))(self, data):
+        if not (MAKERS.get(self.__class__) or _maker(self.__class__))(self, data):
             try:
                 # All that the base does, but that it looks for a validator which makes another
                 # object.
@@ -369,12 +369,13 @@ def other_than(model: type[Input], value: object, path: str) -> InvalidPayload:
 
 _get_encoded: Final = Input.__dict__["_encoded"].__get__
 _set_encoded: Final = Input.__dict__["_encoded"].__set__
-_makers: Final[dict[type[Input], Make]] = {}
+MAKERS: Final[dict[type[Input], Make]] = {}
+"""What makes inputs of plain values, of those that have been made so far."""
 
 
 def _maker(model: type[Input]) -> Make:
-    """Return what makes an input of plain values, made when the first one is."""
-    return _makers.setdefault(model, maker(model, Input, _PLAIN))
+    """Return what makes an input of plain values; it is written when the first one is made."""
+    return MAKERS.setdefault(model, maker(model, Input, _PLAIN))
 
 
 def child_of_run(data: dict[str, Any]) -> UUID:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from typing import Annotated, Any, Final, Literal, NamedTuple, Union, cast, get_args, get_origin
 from uuid import UUID
 
-from pydantic import BaseModel, Strict
+from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from .ids import is_run, run_of
@@ -116,8 +116,7 @@ def maker(model: type[BaseModel], base: type[BaseModel], known: Known) -> Make:
         if plain is None or ("{run_id}" in plain.condition and "run_id" not in variables):
             plain = Plain("False")
         words = {"v": v, "run_id": variables.get("run_id")}
-        kept = plain.taken.format(**words)
-        steps += _steps(name, v, field, plain.condition.format(**words), kept, place)
+        steps += _steps(name, v, field, Plain(*(part.format(**words) for part in plain)), place)
     valid = [f"holds(validator{number}, self)" for number, _ in enumerate(validators)]
     place |= {f"validator{number}": each for number, each in enumerate(validators)}
     made = _MAKE.format(steps="\n    ".join(steps), valid=" and ".join(valid) or "True")
@@ -147,30 +146,30 @@ def _validators(model: type[BaseModel]) -> list[Callable[[Any], Any]] | None:
     return validators
 
 
-def _steps(
-    name: str, v: str, field: FieldInfo, condition: str, kept: str, place: dict[str, Any]
-) -> list[str]:
+def _steps(name: str, v: str, field: FieldInfo, plain: Plain, place: dict[str, Any]) -> list[str]:
     """Return the lines that take one field."""
-    refuse = [] if condition == "True" else [f"if not ({condition}):", "    return False"]
-    taken = f"values[{name!r}] = {v} = {kept}" if kept != v else f"values[{name!r}] = {v}"
-    made = field.default_factory
-    if made is not None and not field.validate_default:
-        place[f"{v}_default"] = made
+    refuse = (
+        [] if plain.condition == "True" else [f"if not ({plain.condition}):", "    return False"]
+    )
+    keep = f"values[{name!r}] = {plain.taken}"
+    make, default = field.default_factory, repr(field.default)
+    if make is not None and not field.validate_default:
+        place[f"{v}_default"] = make
         given = "values" if field.default_factory_takes_validated_data else ""
         return [
             f"{v} = given.get({name!r}, absent)",
             f"if {v} is absent:",
             f"    values[{name!r}] = {v} = {v}_default({given})",
             "else:",
-            *(f"    {line}" for line in [*refuse, taken]),
+            *(f"    {line}" for line in [*refuse, keep]),
         ]
     if field.is_required() or field.validate_default or type(field.default) not in _SIMPLE:
         # What is absent is plain to no type but that of JSON.
         refuse = refuse or [f"if {v} is absent:", "    return False"]
-        return [f"{v} = given.get({name!r}, absent)", *refuse, taken]
-    if condition == "False":
-        return [f"if {name!r} in given:", "    return False", f"values[{name!r}] = {field.default!r}"]
-    return [f"{v} = given.get({name!r}, {field.default!r})", *refuse, taken]
+        return [f"{v} = given.get({name!r}, absent)", *refuse, keep]
+    if plain.condition == "False":
+        return [f"if {name!r} in given:", "    return False", f"values[{name!r}] = {default}"]
+    return [f"{v} = given.get({name!r}, {default})", *refuse, keep]
 
 
 def _plain(hint: Any, field: FieldInfo, known: Known) -> Plain | None:
@@ -209,8 +208,12 @@ def _range(marks: tuple[Any, ...]) -> Plain | None:
     """Say which integers are plain to `Annotated[int, Field(strict=True, ge=..., lt=...)]`."""
     if len(marks) != 1 or not isinstance(marks[0], FieldInfo):
         return None
-    said = marks[0].metadata
-    least, end = (next((getattr(mark, name) for mark in said if hasattr(mark, name)), None) for name in ("ge", "lt"))
-    if Strict() not in said or len(said) != 3 or type(least) is not int or type(end) is not int:
+    bounds = {
+        bound: value
+        for mark in marks[0].metadata
+        for bound in ("strict", "ge", "lt")
+        if type(value := getattr(mark, bound, None)) in (bool, int)
+    }
+    if len(bounds) != len(marks[0].metadata) or bounds.keys() != {"strict", "ge", "lt"}:
         return None
-    return Plain(f"(type({{v}}) is int and {least!r} <= {{v}} < {end!r})")
+    return Plain(f"(type({{v}}) is int and {bounds['ge']} <= {{v}} < {bounds['lt']})")

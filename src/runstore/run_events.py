@@ -122,7 +122,6 @@ EventLike = NewRunEvent | tuple[str, JsonValue]
 """An event to append; a pair of its type and its payload takes less time to make."""
 
 
-
 def documents_of(events: Iterable[EventLike], types: list[str], first: int = 0) -> Generator[bytes]:
     """Yield the payload of each event as a JSON document, and add its type to `types`.
 
@@ -133,9 +132,9 @@ def documents_of(events: Iterable[EventLike], types: list[str], first: int = 0) 
     known: dict[str, str] = {}
     before = len(types)
     try:
-        for event in events:
-            # Not every caller has had its types checked.
-            if type(event) is tuple and len(event) == _FIELDS and type(event[0]) is str:
+        # Not every caller has had its types checked.
+        for event in cast("Iterable[Any]", events):
+            if event.__class__ is tuple and len(event) == _FIELDS and type(event[0]) is str:
                 name, payload = event
                 encoded = document(payload, "payload")
             else:

@@ -22,7 +22,7 @@ from runstore import (
     new_child_id,
     new_run_id,
 )
-from runstore._models import Input, _makers
+from runstore._models import MAKERS, Input
 from runstore._plain import Make
 
 RUN, OTHER = new_run_id(), new_run_id()
@@ -57,7 +57,7 @@ def told(make: Callable[[], Input]) -> Any:
         made = make()
     except InvalidPayload as error:
         return str(error)
-    fields = {
+    fields: dict[str, object] = {
         name: (type(value), repr(value) if not isinstance(value, UUID) else value)
         for name, value in vars(made).items()
         if name != "id" or "id" in made.model_fields_set
@@ -71,18 +71,16 @@ def test_an_input_is_the_same_whoever_makes_it(model: type[Input], data: st.Data
     names = [*model.model_fields, "misspelled"]
     odd = data.draw(st.dictionaries(st.sampled_from(names), st.sampled_from(ODD), max_size=4))
     left_out = data.draw(st.sets(st.sampled_from(list(LIKELY[model])), max_size=1))
-    values = {
-        name: value for name, value in (LIKELY[model] | odd).items() if name not in left_out
-    }
+    values = {name: value for name, value in (LIKELY[model] | odd).items() if name not in left_out}
     quick = told(lambda: model(**values))
-    with patch.dict(_makers, {model: ask_pydantic}):
+    with patch.dict(MAKERS, {model: ask_pydantic}):
         assert told(lambda: model(**values)) == quick
 
 
 @pytest.mark.parametrize("model", LIKELY)
 def test_what_is_likely_is_plain(model: type[Input]) -> None:
     model(**LIKELY[model])
-    assert makes(_makers[model], model, LIKELY[model])
+    assert makes(MAKERS[model], model, LIKELY[model])
 
 
 def makes(make: Make, model: type[Input], values: dict[str, Any]) -> bool:
@@ -124,7 +122,7 @@ def test_a_derived_input_is_validated_by_what_it_adds() -> None:
     assert Shouting(invocation_id=CHILD, kind="a").kind == "A"
     assert Stripped(invocation_id=CHILD, kind=" a ").kind == "a"
     assert Short(invocation_id=CHILD, kind="abc").kind == "abc"
-    with pytest.raises(InvalidPayload, match="^kind: String should have at most 3 characters$"):
+    with pytest.raises(InvalidPayload, match="String should have at most 3 characters"):
         Short(invocation_id=CHILD, kind="abcd")
     values: dict[str, Any] = {"invocation_id": CHILD, "sort": "a"}
     assert Named(**values).kind == "a"
