@@ -63,7 +63,7 @@ from runstore import NewRunEvent, append_run_events, iter_run_events, open_pool
 NewRunEvent(type="noted")
 """
 
-# All modules, and the schema of every input, which is built when the first one is made.
+# All modules, and the schema of every input, which is built when pydantic is first asked about one.
 EVERYTHING: Final = """
 from runstore import *
 from runstore.queries import Input
