@@ -119,8 +119,8 @@ _EMPTY: Final = Json(b"{}")
 
 def refuse_too_much(documents: Iterable[Json | None], path: str) -> None:
     """Raise `InvalidPayload` for documents that are too much for one statement."""
-    for _ in together(filter(None, documents), path):
-        pass
+    if sum(map(len, filter(None, documents))) > MAX_TOGETHER:
+        raise _too_much(path)
 
 
 def together(documents: Iterable[bytes], path: str) -> Generator[bytes]:
@@ -129,8 +129,12 @@ def together(documents: Iterable[bytes], path: str) -> Generator[bytes]:
     for document in documents:
         size += len(document)
         if size > MAX_TOGETHER:
-            raise InvalidPayload(path, f"are larger than {MAX_TOGETHER} bytes of JSON together")
+            raise _too_much(path)
         yield document
+
+
+def _too_much(path: str) -> InvalidPayload:
+    return InvalidPayload(path, f"are larger than {MAX_TOGETHER} bytes of JSON together")
 
 
 def _says_all(encoded: bytes, value: object) -> bool:

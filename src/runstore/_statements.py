@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
+from itertools import chain
+from operator import itemgetter
 from typing import Any, Final, NoReturn, TypeVar, cast
 from uuid import UUID
 
@@ -216,22 +218,26 @@ def columns_of(data: Sequence[InputT], expected: type[InputT]) -> tuple[UUID, di
             raise other_than(expected, item, f"[{index}].data")
     if not data:
         raise InvalidPayload("data", "is empty")
-    fields = [item.__dict__ for item in data]
-    documents = [item.encoded for item in data]
-    columns: dict[str, list[Any]] = {
-        name: [row[name] for row in (documents if name in expected.json_fields else fields)]
-        for name in expected.model_fields
-    }
-    refuse_too_much((row[name] for row in documents for name in row), "data")
+    names, values_of = _columns(expected)
+    rows = [values_of(item.parameters()) for item in data]
+    columns = dict(zip(names, map(list, zip(*rows, strict=True)), strict=True))
+    refuse_too_much(chain.from_iterable(columns[name] for name in expected.json_fields), "data")
     run_ids = columns.pop("run_id")
     # Numbers are compared and hashed in C, and ids are not.
     numbers = [run_id.int for run_id in run_ids]
     for index, number in enumerate(numbers):
         if number != numbers[0]:
             raise InvalidPayload(f"[{index}].run_id", "differs from the run of the batch's first")
-    if len({id.int for id in columns["id"]}) != len(fields):
+    if len({id.int for id in columns["id"]}) != len(rows):
         raise InvalidPayload("data", "holds an id twice")
     return run_ids[0], columns
+
+
+@functools.cache
+def _columns(model: type[Input]) -> tuple[Sequence[str], Callable[[Mapping[str, Any]], Any]]:
+    """Return the names of an input's fields, and what takes their values out of its parameters."""
+    names = tuple(model.model_fields)
+    return names, itemgetter(*names)
 
 
 def transition(
