@@ -237,7 +237,7 @@ def columns_of(data: Sequence[InputT], expected: type[InputT]) -> tuple[UUID, di
 def _columns(model: type[Input]) -> tuple[Sequence[str], Callable[[Mapping[str, Any]], Any]]:
     """Return the names of an input's fields, and what takes their values out of its parameters."""
     names = tuple(model.model_fields)
-    return names, itemgetter(*names)
+    return names, cast("Callable[[Mapping[str, Any]], Any]", itemgetter(*names))
 
 
 def transition(
