@@ -47,9 +47,7 @@ def make(self, given):
     values = {{}}
     {steps}
     set_fields(self, values)
-    # Callers give the same names again and again, and a set less is less for the collector.
-    told = tuple(given)
-    set_names(self, sets.get(told) or sets.setdefault(told, set(told)))
+    set_names(self, set(given))
     set_extra(self, None)
     set_private(self, None)
     return {valid}
@@ -102,7 +100,6 @@ def maker(model: type[BaseModel], base: type[BaseModel], known: Known) -> Make:
         "is_run": is_run,
         "is_run_of": is_run_of,
         "names": frozenset(model.model_fields),
-        "sets": {},
         "set_fields": BaseModel.__dict__["__dict__"].__set__,
         "set_names": BaseModel.__dict__["__pydantic_fields_set__"].__set__,
         "set_extra": BaseModel.__dict__["__pydantic_extra__"].__set__,
