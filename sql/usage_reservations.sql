@@ -7,9 +7,11 @@
 
 -- name: reserve_usage :one
 -- Hold amounts against every quota that the subject has on their meters, all or nothing.
--- A counter that is missing, since its window is new, is made: with the hold where the quota is the
--- only one, and else empty, for the next attempt to lock all of them in their order. A counter on
--- which the amount plainly does not fit is not locked.
+-- Where the quota is the only one its counter is changed at once, or made, since its window is new:
+-- by an upsert, as an UPDATE that had to wait sets the whole statement up again to see what it found.
+-- The counters of several are locked before one is changed; what is missing of them is made empty,
+-- for the next attempt to lock all of them in their order. A counter on which the amount plainly
+-- does not fit is not locked.
 -- No row: a hard quota would be passed, a counter was missing, or the id is taken.
 WITH taken AS MATERIALIZED (
     SELECT usage_reservations.id
@@ -29,11 +31,46 @@ asked AS MATERIALIZED (
         runstore.window_start(quotas.period, quotas.timezone, statement_timestamp()) AS window_start,
         CASE WHEN quotas.hard THEN quotas.limit_amount END AS ceiling,
         (%(amounts)s::jsonb ->> quotas.meter)::bigint AS amount,
+        coalesce(seen.used + seen.held, 0) AS spent,
+        seen.quota_id IS NOT NULL AS counted,
         count(*) OVER () = 1 AS alone
     FROM runstore.quotas
+    LEFT JOIN runstore.usage_counters AS seen
+        ON
+            quotas.tenant_id = seen.tenant_id
+            AND quotas.subject_id = seen.subject_id
+            AND quotas.id = seen.quota_id
+            AND runstore.window_start(quotas.period, quotas.timezone, statement_timestamp())
+            = seen.window_start
     WHERE quotas.tenant_id = coalesce(%(tenant_id)s::text, runstore.current_tenant_id())
         AND quotas.subject_id = %(subject_id)s
         AND (%(amounts)s::jsonb ->> quotas.meter) IS NOT NULL
+),
+
+added AS (
+    INSERT INTO runstore.usage_counters (tenant_id, subject_id, quota_id, window_start, held)
+    SELECT
+        asked.tenant_id,
+        asked.subject_id,
+        asked.quota_id,
+        asked.window_start,
+        asked.amount
+    FROM asked
+    WHERE asked.alone
+        AND (asked.ceiling IS NULL OR asked.amount <= greatest(asked.ceiling - asked.spent, 0))
+        AND NOT EXISTS (SELECT FROM taken)
+    ON CONFLICT (tenant_id, subject_id, quota_id, window_start) DO UPDATE
+        SET held = usage_counters.held + excluded.held
+        WHERE excluded.held
+        <= greatest(
+            coalesce(
+                (SELECT asked.ceiling FROM asked WHERE asked.alone)
+                - usage_counters.used - usage_counters.held,
+                excluded.held
+            ),
+            0
+        )
+    RETURNING quota_id
 ),
 
 locked AS MATERIALIZED (
@@ -50,8 +87,11 @@ locked AS MATERIALIZED (
             AND asked.subject_id = usage_counters.subject_id
             AND asked.quota_id = usage_counters.quota_id
             AND asked.window_start = usage_counters.window_start
-    WHERE asked.ceiling IS NULL
-        OR asked.amount <= greatest(asked.ceiling - usage_counters.used - usage_counters.held, 0)
+    WHERE NOT asked.alone
+        AND (
+            asked.ceiling IS NULL
+            OR asked.amount <= greatest(asked.ceiling - usage_counters.used - usage_counters.held, 0)
+        )
     ORDER BY
         usage_counters.tenant_id,
         usage_counters.subject_id,
@@ -61,62 +101,37 @@ locked AS MATERIALIZED (
 ),
 
 made AS (
-    INSERT INTO runstore.usage_counters (tenant_id, subject_id, quota_id, window_start, held)
+    INSERT INTO runstore.usage_counters (tenant_id, subject_id, quota_id, window_start)
     SELECT
         quotas.tenant_id,
         quotas.subject_id,
         quotas.id,
-        asked.window_start,
-        CASE WHEN asked.alone THEN asked.amount ELSE 0 END
+        asked.window_start
     FROM asked
     INNER JOIN runstore.quotas
         ON
             asked.tenant_id = quotas.tenant_id
             AND asked.subject_id = quotas.subject_id
             AND asked.quota_id = quotas.id
-    WHERE (asked.ceiling IS NULL OR asked.amount <= asked.ceiling)
+    WHERE NOT asked.alone
+        AND NOT asked.counted
+        AND (asked.ceiling IS NULL OR asked.amount <= asked.ceiling)
         AND NOT EXISTS (SELECT FROM taken)
-        AND NOT EXISTS (
-            SELECT
-            FROM runstore.usage_counters
-            WHERE usage_counters.tenant_id = asked.tenant_id
-                AND usage_counters.subject_id = asked.subject_id
-                AND usage_counters.quota_id = asked.quota_id
-                AND usage_counters.window_start = asked.window_start
-        )
     ORDER BY
         quotas.tenant_id,
         quotas.subject_id,
         quotas.id
     FOR KEY SHARE OF quotas
     ON CONFLICT (tenant_id, subject_id, quota_id, window_start) DO NOTHING
-    RETURNING
-        quota_id,
-        window_start,
-        held
 ),
 
 hold AS (
     SELECT
-        coalesce(array_agg(counter.quota_id ORDER BY counter.quota_id), '{}') AS quota_ids,
-        coalesce(array_agg(counter.window_start ORDER BY counter.quota_id), '{}') AS window_starts,
-        coalesce(array_agg(counter.amount ORDER BY counter.quota_id), '{}') AS amounts
-    FROM (
-        SELECT
-            locked.quota_id,
-            locked.window_start,
-            locked.amount
-        FROM locked
-        UNION ALL
-        SELECT
-            made.quota_id,
-            made.window_start,
-            made.held AS amount
-        FROM made
-        INNER JOIN asked ON made.quota_id = asked.quota_id
-        WHERE asked.alone
-    ) AS counter
-    HAVING count(*) = (SELECT count(*) FROM asked)
+        coalesce(array_agg(asked.quota_id ORDER BY asked.quota_id), '{}') AS quota_ids,
+        coalesce(array_agg(asked.window_start ORDER BY asked.quota_id), '{}') AS window_starts,
+        coalesce(array_agg(asked.amount ORDER BY asked.quota_id), '{}') AS amounts
+    FROM asked
+    HAVING (count(*) = (SELECT count(*) FROM locked) OR EXISTS (SELECT FROM added))
         AND NOT EXISTS (SELECT FROM taken)
 ),
 

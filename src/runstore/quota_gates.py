@@ -36,7 +36,7 @@ from .usage_reservations import (
     Reservation,
     decide,
     granted,
-    pass_over_taken,
+    pass_over_changes,
     reserve_usage,
 )
 
@@ -69,7 +69,7 @@ def reserve_usages(
         }
 
     def refused(error: RunstoreError) -> Steps[dict[UUID, Reservation | ExceededQuota]]:
-        yield from pass_over_taken(error)
+        yield from pass_over_changes(error)
         return {}
 
     return Statement(_SQL["reserve_usages"], columns, read, refused=refused)

@@ -17,7 +17,7 @@ from .errors import Conflict, InvalidPayload
 from .ids import new_lone_id
 
 _SQL: Final = _sql.load("quotas")
-_QUOTA: Final = "quota"
+QUOTA: Final = "quota"
 
 Period = Literal["minute", "hour", "day", "week", "month", "total"]
 
@@ -45,7 +45,7 @@ class Quota(Row):
 class NewQuota(Input):
     """A quota to set. `timezone` is a name of the database's `pg_timezone_names`."""
 
-    entity: ClassVar[str] = _QUOTA
+    entity: ClassVar[str] = QUOTA
 
     id: UUID = Field(default_factory=new_lone_id)
     """Made here, before the first attempt: repeating a write with it is safe."""
@@ -121,7 +121,7 @@ def remove_quota(
         "period": period,
     }
     name = f"of {meter} per {period}"
-    return get(Quota, _SQL["remove_quota"], _QUOTA, name, parameters)
+    return get(Quota, _SQL["remove_quota"], QUOTA, name, parameters)
 
 
 @query

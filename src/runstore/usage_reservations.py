@@ -14,6 +14,7 @@ from ._query import Statement, Steps, query, reads
 from ._statements import get, maker, refuse_differences, transition
 from ._usage import Amounts, NewUsageInput
 from .errors import Conflict, NotFound, RunstoreError
+from .quotas import QUOTA
 from .usage_counters import until_decided
 
 _SQL: Final = _sql.load("usage_reservations")
@@ -114,7 +115,7 @@ def reserve_usage(data: NewReservation) -> Statement[Reservation]:
     """
 
     def refused(error: RunstoreError) -> Steps[Reservation]:
-        yield from pass_over_taken(error)
+        yield from pass_over_changes(error)
         return (yield from decide(data))
 
     return Statement(
@@ -135,7 +136,7 @@ def decide(data: NewReservation) -> Steps[Reservation]:
             _SQL["reserve_usage"],
             parameters,
             lambda rows: granted(data, rows[0]) if rows else None,
-            refused=pass_over_taken,
+            refused=pass_over_changes,
         )
 
     return (
@@ -145,10 +146,12 @@ def decide(data: NewReservation) -> Steps[Reservation]:
     )
 
 
-def pass_over_taken(error: RunstoreError) -> Steps[None]:
-    """Pass over that somebody reserved under the same id at the same time."""
+def pass_over_changes(error: RunstoreError) -> Steps[None]:
+    """Pass over what somebody did at the same time: took the id, or removed the quota."""
     yield from ()
-    if not isinstance(error, Conflict) or error.constraint != _KEY:
+    taken = isinstance(error, Conflict) and error.constraint == _KEY
+    removed = isinstance(error, NotFound) and error.entity == QUOTA
+    if not taken and not removed:
         raise error
 
 
