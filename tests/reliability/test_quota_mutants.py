@@ -121,6 +121,26 @@ def at_once(scene: Scene) -> None:
     scene.check((30, 60), (30, 60))
 
 
+def at_once_on_one_quota(scene: Scene) -> None:
+    set_quota(scene.conn, new_quota(meter="runs", limit_amount=5))
+    amounts = {"runs": 3}
+    refused(
+        lambda: race(
+            scene.connect,
+            lambda first: reserve_usage(first, new_reservation(amounts=amounts)),
+            lambda second: reserve_usage(second, new_reservation(amounts=amounts)),
+        )
+    )
+    scene.check((0, 3), (0, 0), (0, 0))
+
+
+def one_soft_quota(scene: Scene) -> None:
+    set_quota(scene.conn, new_quota(meter="runs", limit_amount=5, hard=False))
+    for _ in range(2):
+        reserve_usage(scene.conn, new_reservation(amounts={"runs": 4}))
+    scene.check((0, 8), (0, 0), (0, 0))
+
+
 def all_or_nothing(scene: Scene) -> None:
     set_quota(scene.conn, new_quota(meter="runs", limit_amount=0))
     amounts = {"tokens": 1, "runs": 1}
@@ -196,6 +216,8 @@ CHECKS: Final = [
     crowds,
     one_after_the_other,
     at_once,
+    at_once_on_one_quota,
+    one_soft_quota,
     all_or_nothing,
     new_windows,
     new_window_of_one_quota,
@@ -217,6 +239,8 @@ def test_a_check_finds_nothing_in_the_queries_as_they_are(
 
 RECORD_GUARD: Final = """NOT asked.bound OR asked.amount
         <= greatest(asked.limit_amount - usage_counters.used - usage_counters.held, 0) AS fits"""
+ROOM_OF_ONE: Final = """(SELECT asked.ceiling FROM asked WHERE asked.alone)
+                - usage_counters.used - usage_counters.held"""
 RESERVE_ROOM: Final = "greatest(asked.ceiling - usage_counters.used - usage_counters.held, 0)"
 ROOM_BEFORE_THE_LOCK: Final = """(
     SELECT greatest(asked.ceiling - counter.used - counter.held, 0)
@@ -273,6 +297,21 @@ MUTANTS: Final = [
         {RECORD_GUARD: "true AS fits"},
         at_once,
     ),
+    Mutant(
+        "no guard under the lock of one quota",
+        usage_reservations,
+        "reserve_usage",
+        {ROOM_OF_ONE: "excluded.held"},
+        at_once_on_one_quota,
+    ),
+    Mutant(
+        "a soft quota is a hard one",
+        usage_reservations,
+        "reserve_usage",
+        {"excluded.held\n            ),": "0\n            ),"},
+        one_soft_quota,
+        RunstoreError,
+    ),
     *mutants_of_both(
         "held is ignored",
         {"- usage_counters.used - usage_counters.held": "- usage_counters.used"},
@@ -281,7 +320,7 @@ MUTANTS: Final = [
     ),
     *mutants_of_both(
         "one that fits is enough",
-        {"HAVING count(*) = (SELECT count(*) FROM asked)": "HAVING count(*) > 0"},
+        {"count(*) = (SELECT count(*) FROM locked)": "0 < (SELECT count(*) FROM locked)"},
         {
             "coalesce(bool_and(granted.fits)": "coalesce(bool_or(granted.fits)",
             "seen.counted AND seen.fits": "seen.counted",
@@ -290,19 +329,19 @@ MUTANTS: Final = [
     ),
     *mutants_of_both(
         "some of the counters are enough",
-        {"HAVING count(*) = (SELECT count(*) FROM asked)": "HAVING true"},
+        {"count(*) = (SELECT count(*) FROM locked)": "true"},
         {"AND count(*) = (SELECT count(*) FROM asked)": "AND true"},
         one_after_the_other,
     ),
     *mutants_of_both(
         "no guard in a new window",
-        {"(asked.ceiling IS NULL OR asked.amount <= asked.ceiling)": "true"},
+        {"asked.amount <= greatest(asked.ceiling - asked.spent, 0)": "true"},
         {"AND (SELECT bool_and(every_one.fits) FROM seen AS every_one)": "AND true"},
         new_window_of_one_quota,
     ),
     *mutants_of_both(
         "a new window starts empty",
-        {"CASE WHEN asked.alone THEN asked.amount ELSE 0 END": "0"},
+        {"asked.amount\n    FROM asked\n    WHERE asked.alone": "0\n    FROM asked\n    WHERE asked.alone"},
         {"CASE WHEN asked.alone THEN asked.amount ELSE 0 END": "0"},
         new_window_of_one_quota,
     ),
@@ -312,6 +351,13 @@ MUTANTS: Final = [
         "reserve_usage",
         {"usage_counters.held + locked.amount": "usage_counters.held"},
         new_windows,
+    ),
+    Mutant(
+        "nothing is held of one quota",
+        usage_reservations,
+        "reserve_usage",
+        {"usage_counters.held + excluded.held": "usage_counters.held"},
+        one_soft_quota,
     ),
     Mutant(
         "nothing is counted",
