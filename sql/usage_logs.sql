@@ -4,7 +4,8 @@
 
 -- name: record_usage :many
 -- Log amounts without a hold, and count them in every quota that the subject has on their meters.
--- Counters are found, locked and made as reserve_usage does it.
+-- Counters are found, locked and made as reserve_usage does it with those of several quotas; where
+-- there is one quota only, a counter that is missing is made with the amount.
 -- No row: a hard quota would be passed, a counter was missing, or the id is taken.
 WITH taken AS (
     SELECT usage_logs.id

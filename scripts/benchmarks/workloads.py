@@ -152,7 +152,12 @@ WORKLOADS: Final = {
                 bar=1.10,
             ),
             Contestant("psycopg, pool", "by_hand.reservations:reserve_through_pool"),
-            Contestant("runstore, pool", "ours.reservations:reserve_through_pool", "psycopg, pool"),
+            Contestant(
+                "runstore, pool",
+                "ours.reservations:reserve_through_pool",
+                "psycopg, pool",
+                bar=1.10,
+            ),
             Contestant(
                 "runstore, pool and QuotaGate",
                 "ours.reservations:reserve_through_gate",
