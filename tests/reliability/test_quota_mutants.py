@@ -239,6 +239,9 @@ def test_a_check_finds_nothing_in_the_queries_as_they_are(
 
 RECORD_GUARD: Final = """NOT asked.bound OR asked.amount
         <= greatest(asked.limit_amount - usage_counters.used - usage_counters.held, 0) AS fits"""
+AMOUNT_OF_ONE: Final = """asked.amount
+    FROM asked
+    WHERE asked.alone"""
 ROOM_OF_ONE: Final = """(SELECT asked.ceiling FROM asked WHERE asked.alone)
                 - usage_counters.used - usage_counters.held"""
 RESERVE_ROOM: Final = "greatest(asked.ceiling - usage_counters.used - usage_counters.held, 0)"
@@ -341,7 +344,7 @@ MUTANTS: Final = [
     ),
     *mutants_of_both(
         "a new window starts empty",
-        {"asked.amount\n    FROM asked\n    WHERE asked.alone": "0\n    FROM asked\n    WHERE asked.alone"},
+        {AMOUNT_OF_ONE: AMOUNT_OF_ONE.replace("asked.amount", "0")},
         {"CASE WHEN asked.alone THEN asked.amount ELSE 0 END": "0"},
         new_window_of_one_quota,
     ),
