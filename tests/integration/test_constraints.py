@@ -21,7 +21,10 @@ LONG = "repeat('x', 256)"
 
 
 def of_another_run(table: str) -> str:
-    return f"(SELECT x.id FROM runstore.{table} AS x WHERE x.run_id <> t.run_id LIMIT 1)"
+    # A provider's id may be that of something in both runs.
+    own = f"SELECT y.id FROM runstore.{table} AS y WHERE y.run_id = t.run_id"
+    others = f"SELECT x.id FROM runstore.{table} AS x WHERE x.run_id <> t.run_id"
+    return f"({others} AND x.id NOT IN ({own}) LIMIT 1)"
 
 
 # It does not matter to the database how its client waits.
