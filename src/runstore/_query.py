@@ -20,6 +20,7 @@ from psycopg.pq import TransactionStatus
 from ._cursors import keep, take, take_async
 from ._parameters import checked
 from ._sql import Sql
+from ._watches import wait
 from ._wire import wire_of
 from .errors import InvalidPayload, RunstoreError, translate
 
@@ -167,7 +168,7 @@ def _send(conn: Connection[Any], statement: Statement[Any]) -> Rows:
 async def _send_async(conn: AsyncConnection[Any], statement: Statement[Any]) -> Rows:
     try:
         async with conn.lock:
-            rows = await conn.wait(wire_of(conn).exchange(statement))
+            rows = await wait(conn, wire_of(conn).exchange(statement))
         return await _send_by_async_cursor(conn, statement) if rows is None else rows
     except (psycopg.Error, UnicodeEncodeError) as error:
         raise translate(error) from None
