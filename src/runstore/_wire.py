@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     _Values = Sequence[Buffer | None]
 
-_SLOT: Final = "_runstore_wire"
+SLOT: Final = "_runstore_wire"
 
 # A statement is prepared for as many combinations of types; the rest goes without.
 _MOST_PREPARED: Final = 8
@@ -189,8 +189,8 @@ class Wire:
 
 def wire_of(connection: Connection[Any] | AsyncConnection[Any]) -> Wire:
     """Return what is kept on a connection."""
-    wire: Wire | None = connection.__dict__.get(_SLOT)
-    return connection.__dict__.setdefault(_SLOT, Wire(connection)) if wire is None else wire
+    wire: Wire | None = connection.__dict__.get(SLOT)
+    return connection.__dict__.setdefault(SLOT, Wire(connection)) if wire is None else wire
 
 
 def _last(results: list[PGresult]) -> PGresult:

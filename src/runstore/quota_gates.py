@@ -44,33 +44,39 @@ _SQL: Final = _sql.load("quota_gates")
 MAX_BATCH: Final = 1000
 
 _Subject = tuple[str | None, str]
+_Answer = Reservation | ExceededQuota | None
 
 
 @query
 @reads(UUID, Grant | None, ExceededQuota | None)
 def reserve_usages(
     data: Sequence[NewReservation],
-) -> Statement[dict[UUID, Reservation | ExceededQuota]]:
-    """Hold what fits of several reservations of one subject, and return by id what became of them.
+) -> Statement[list[_Answer]]:
+    """Hold what fits of several reservations of one subject, and return what became of each.
 
     One statement: in their order, up to one that does not fit with those before it. For one that
-    does not even fit alone the answer is the quota that it would pass. What is missing in the
-    answer comes after one that does not fit, is repeated, or is the first of a new window:
-    `reserve_usage` decides each of them.
+    does not even fit alone the answer is the quota that it would pass. None comes after one that
+    does not fit, is repeated, or is the first of a new window: `reserve_usage` decides each of
+    them.
     """
     columns = _columns_of(data)
-    given = {item.id: item for item in data}
     exceeded = maker(ExceededQuota)
 
-    def read(rows: Rows) -> dict[UUID, Reservation | ExceededQuota]:
-        return {
-            row[0]: granted(given[row[0]], row[1:5]) if row[5] is None else exceeded(row[5:])
-            for row in rows
-        }
+    def read(rows: Rows) -> list[_Answer]:
+        # By their numbers: ids are compared and hashed by Python.
+        found = {row[0].int: row for row in rows}
+        answers: list[_Answer] = []
+        for item in data:
+            row = found.get(item.id.int)
+            if row is None:
+                answers.append(None)
+            else:
+                answers.append(granted(item, row[1:5]) if row[5] is None else exceeded(row[5:]))
+        return answers
 
-    def refused(error: RunstoreError) -> Steps[dict[UUID, Reservation | ExceededQuota]]:
+    def refused(error: RunstoreError) -> Steps[list[_Answer]]:
         yield from pass_over_changes(error)
-        return {}
+        return [None] * len(data)
 
     return Statement(_SQL["reserve_usages"], columns, read, refused=refused)
 
@@ -93,7 +99,7 @@ def _columns_of(data: Sequence[NewReservation]) -> dict[str, Any]:
     for index, row in enumerate(rows):
         if any(row[name] != value for name, value in subject.items()):
             raise InvalidPayload(f"[{index}].subject_id", "differs from that of the batch's first")
-    if len({row["id"] for row in rows}) != len(rows):
+    if len({row["id"].int for row in rows}) != len(rows):
         raise InvalidPayload("data", "holds an id twice")
     columns = {name: [row[name] for row in rows] for name in rows[0]}
     return {**arrays_of(_SQL["reserve_usages"].text, columns), **subject}
@@ -106,7 +112,7 @@ class _Caller:
     data: NewReservation
     wake: Callable[[], object]
     leads: bool = False
-    answer: Reservation | ExceededQuota | None = None
+    answer: _Answer = None
 
 
 class QuotaGate:
@@ -222,12 +228,12 @@ class QuotaGate:
     def _gather(self, batch: list[_Caller]) -> None:
         """Take those who wait out of the line, behind the one who leads them."""
         [leader] = batch
-        ids = {leader.data.id}
+        ids = {leader.data.id.int}
         with self._lock:
             waiting = self._waiting[_subject_of(leader)]
-            while waiting and len(batch) < self._max_batch and waiting[0].data.id not in ids:
+            while waiting and len(batch) < self._max_batch and waiting[0].data.id.int not in ids:
                 batch.append(waiting.popleft())
-                ids.add(batch[-1].data.id)
+                ids.add(batch[-1].data.id.int)
 
     def _hand_over(self, batch: list[_Caller]) -> None:
         """Let the next one lead, and those of a batch go: with an answer or to decide alone."""
@@ -296,19 +302,19 @@ def _subject_of(caller: _Caller) -> _Subject:
     return caller.data.tenant_id, caller.data.subject_id
 
 
-def _send(batch: list[_Caller]) -> Steps[dict[UUID, Reservation | ExceededQuota]]:
+def _send(batch: list[_Caller]) -> Steps[list[_Answer]]:
     data = [caller.data for caller in batch]
     answers = yield from reserve_usages.bind(data)
-    if answers or len(data) == 1:
+    if len(data) == 1 or any(answers):
         return answers
     meters = sorted({meter for item in data for meter in item.amounts})
     made = yield from make_usage_counters.bind(data[0].tenant_id, data[0].subject_id, meters)
-    return (yield from reserve_usages.bind(data)) if made else {}
+    return (yield from reserve_usages.bind(data)) if made else answers
 
 
-def _answer(batch: list[_Caller], answers: dict[UUID, Reservation | ExceededQuota]) -> None:
-    for caller in batch:
-        caller.answer = answers.get(caller.data.id)
+def _answer(batch: list[_Caller], answers: list[_Answer]) -> None:
+    for caller, answer in zip(batch, answers, strict=True):
+        caller.answer = answer
 
 
 def _told(answer: Reservation | ExceededQuota) -> Reservation:

@@ -26,9 +26,8 @@ def batch(call: Caller, *amounts: int) -> list[int]:
     """Reserve tokens together, and return the amounts that are held."""
     data = [new_reservation(tokens) for tokens in amounts]
     answers = call(reserve_usages, data)
-    return [
-        item.amounts["tokens"] for item in data if isinstance(answers.get(item.id), Reservation)
-    ]
+    held = [answer for answer in answers if isinstance(answer, Reservation)]
+    return [answer.amounts["tokens"] for answer in held]
 
 
 def test_what_is_held_together_is_held_as_if_alone(call: Caller) -> None:
@@ -40,9 +39,10 @@ def test_what_is_held_together_is_held_as_if_alone(call: Caller) -> None:
         new_reservation(amounts={"runs": 1}),
     ]
     answers = call(reserve_usages, data)
-    assert answers == {item.id: call(reserve_usage, item) for item in data}
-    for item in data:
-        assert item.differences(answers[item.id]) == []
+    assert answers == [call(reserve_usage, item) for item in data]
+    for item, answer in zip(data, answers, strict=True):
+        assert isinstance(answer, Reservation)
+        assert item.differences(answer) == []
     assert used_and_held(call) == [(0, 3)] * 2
     for item in data:
         call(settle_usage, item.id, item.amounts)
@@ -72,17 +72,17 @@ def test_what_does_not_even_fit_alone_is_answered_with_its_obstacle(call: Caller
     data.append(new_reservation(amounts={"tokens": 1, "runs": 1}))
     answers = call(reserve_usages, data)
 
-    for item in (data[0], data[2], data[4]):
-        answer = answers[item.id]
+    for index in (0, 2, 4):
+        item, answer = data[index], answers[index]
         assert isinstance(answer, ExceededQuota)
         with pytest.raises(QuotaExceeded) as raised:
             call(reserve_usage, item)
         # The one that is held by now stands in the error of who comes after it.
         alone = vars(raised.value) | {"held": answer.held}
         assert vars(answer.error()) == alone
-    assert isinstance(answers[data[1].id], Reservation)
+    assert isinstance(answers[1], Reservation)
     # It fits alone, but not with the one before it.
-    assert data[3].id not in answers
+    assert answers[3] is None
 
 
 @pytest.mark.owner
@@ -90,9 +90,9 @@ def test_what_passes_a_limit_in_a_new_window_is_answered_too(call: Caller) -> No
     make_quota(call, period="day", limit_amount=10)
     call.execute("DELETE FROM runstore.usage_counters")
     large = new_reservation(11)
-    [(id, answer)] = call(reserve_usages, [large, new_reservation(1)]).items()
+    answer, other = call(reserve_usages, [large, new_reservation(1)])
     assert isinstance(answer, ExceededQuota)
-    assert (id, answer.asked) == (large.id, 11)
+    assert (answer.asked, other) == (11, None)
 
 
 def test_every_quota_of_a_batch_holds(call: Caller) -> None:
@@ -101,7 +101,9 @@ def test_every_quota_of_a_batch_holds(call: Caller) -> None:
     make_quota(call, meter="tokens", period="day", limit_amount=0, hard=False)
     data = [new_reservation(amounts={"runs": 1, "tokens": tokens}) for tokens in (40, 40, 1)]
     data.append(new_reservation(amounts={"unlimited": 5}))
-    assert call(reserve_usages, data).keys() == {data[0].id, data[1].id, data[3].id}
+    answers = call(reserve_usages, data)
+    assert [isinstance(answer, Reservation) for answer in answers] == [True, True, False, True]
+    assert answers[2] is None
     assert used_and_held(call) == [(0, 2), (0, 80), (0, 80)]
 
 
@@ -110,10 +112,10 @@ def test_a_batch_in_a_new_window_holds_nothing_until_its_counters_are_made(call:
     make_quota(call, period="month")
     pass_time(call)
     data = [new_reservation(1), new_reservation(2)]
-    assert call(reserve_usages, data) == {}
+    assert call(reserve_usages, data) == [None, None]
     assert len(call(make_usage_counters, None, SUBJECT, ["tokens"])) == 1
     assert call(make_usage_counters, None, SUBJECT, ["tokens"]) == []
-    assert len(call(reserve_usages, data)) == 2
+    assert None not in call(reserve_usages, data)
     assert disagreements(call) == []
 
 
@@ -121,7 +123,9 @@ def test_what_is_held_already_is_passed_over(call: Caller) -> None:
     make_quota(call)
     first, second = new_reservation(5), new_reservation(6)
     call(reserve_usage, first)
-    assert call(reserve_usages, [first, second]).keys() == {second.id}
+    before, answer = call(reserve_usages, [first, second])
+    assert before is None
+    assert isinstance(answer, Reservation)
     assert used_and_held(call) == [(0, 11)]
 
 

@@ -1,6 +1,7 @@
 """Connections of either kind that are lost at a chosen round trip.
 
-All that psycopg and the library send goes through a connection's `wait`.
+All that psycopg sends goes through a connection's `wait`, and what the library sends through it or,
+in an event loop, through the wire that is kept on the connection.
 """
 
 from __future__ import annotations
@@ -8,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import psycopg
 from psycopg import AsyncConnection, Connection
 
 from connections import Kind
+from runstore._wire import SLOT, Wire
 from sessions import Session, open_session
 
 Side = Literal["before", "after"]
@@ -58,8 +60,22 @@ class BlockingFaulty(Connection[Any]):
         return answer
 
 
+class FaultyWire(Wire):
+    def exchange(self, statement: Any) -> Generator[Any, Any, Any]:
+        fault: Fault = cast("AsyncioFaulty", self.connection).fault
+        steps = super().exchange(statement)
+        fault.before(self.connection, steps)
+        rows = yield from steps
+        fault.after(self.connection, steps)
+        return rows
+
+
 class AsyncioFaulty(AsyncConnection[Any]):
     fault = Fault()
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        vars(self)[SLOT] = FaultyWire(self)
 
     async def wait(self, gen: Any, *args: Any, **kwargs: Any) -> Any:
         fault = self.fault
