@@ -213,14 +213,7 @@ def columns_of(data: Sequence[InputT], expected: type[InputT]) -> tuple[UUID, di
     Raises `InvalidPayload`, with the index of the input at fault, for an empty batch, a batch
     of several runs, and an id given twice.
     """
-    for index, item in enumerate(data):
-        if not isinstance(item, expected):
-            raise other_than(expected, item, f"[{index}].data")
-    if not data:
-        raise InvalidPayload("data", "is empty")
-    names, values_of = _columns(expected)
-    rows = [values_of(item.parameters()) for item in data]
-    columns = dict(zip(names, map(list, zip(*rows, strict=True)), strict=True))
+    columns = parameter_columns(data, expected)
     refuse_too_much(chain.from_iterable(columns[name] for name in expected.json_fields), "data")
     run_ids = columns.pop("run_id")
     # Numbers are compared and hashed in C, and ids are not.
@@ -228,9 +221,29 @@ def columns_of(data: Sequence[InputT], expected: type[InputT]) -> tuple[UUID, di
     for index, number in enumerate(numbers):
         if number != numbers[0]:
             raise InvalidPayload(f"[{index}].run_id", "differs from the run of the batch's first")
-    if len({id.int for id in columns["id"]}) != len(rows):
-        raise InvalidPayload("data", "holds an id twice")
+    refuse_twice(columns["id"])
     return run_ids[0], columns
+
+
+def parameter_columns(data: Sequence[InputT], expected: type[InputT]) -> dict[str, list[Any]]:
+    """Return the parameters of inputs by name, one list for each.
+
+    Raises `InvalidPayload`, with the index of what is no such input, and when there is none.
+    """
+    for index, item in enumerate(data):
+        if not isinstance(item, expected):
+            raise other_than(expected, item, f"[{index}].data")
+    if not data:
+        raise InvalidPayload("data", "is empty")
+    names, values_of = _columns(expected)
+    rows = [values_of(item.parameters()) for item in data]
+    return dict(zip(names, map(list, zip(*rows, strict=True)), strict=True))
+
+
+def refuse_twice(ids: Sequence[UUID]) -> None:
+    """Raise `InvalidPayload` for an id that a batch has twice."""
+    if len({id.int for id in ids}) != len(ids):
+        raise InvalidPayload("data", "holds an id twice")
 
 
 @functools.cache
@@ -276,13 +289,3 @@ def says(row: Row, values: Mapping[str, object]) -> bool:
         equal(stored[name], orjson.loads(bytes(value)) if isinstance(value, Json) else value)
         for name, value in values.items()
     )
-
-
-def parameters_of(data: InputT, expected: type[InputT]) -> dict[str, Any]:
-    """Return the parameters of one of several inputs; `InvalidPayload` when it is no such input.
-
-    An input that is an argument itself has been checked as one.
-    """
-    if not isinstance(data, expected):
-        raise other_than(expected, data, "data")
-    return data.parameters()

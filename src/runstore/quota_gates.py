@@ -26,7 +26,7 @@ from ._arrays import arrays_of
 from ._models import other_than
 from ._parameters import checked
 from ._query import Rows, Statement, Steps, drive, drive_async, query, reads
-from ._statements import maker, parameters_of
+from ._statements import maker, parameter_columns, refuse_twice
 from .errors import InvalidPayload, RunstoreError
 from .run_tails import AsyncioSource, BlockingSource, check_source
 from .usage_counters import ExceededQuota
@@ -94,15 +94,15 @@ def make_usage_counters(
 def _columns_of(data: Sequence[NewReservation]) -> dict[str, Any]:
     if not 1 <= len(data) <= MAX_BATCH:
         raise InvalidPayload("data", f"must be from 1 to {MAX_BATCH} reservations")
-    rows = [parameters_of(item, NewReservation) for item in data]
-    subject = {name: rows[0][name] for name in ("tenant_id", "subject_id")}
-    for index, row in enumerate(rows):
-        if any(row[name] != value for name, value in subject.items()):
-            raise InvalidPayload(f"[{index}].subject_id", "differs from that of the batch's first")
-    if len({row["id"].int for row in rows}) != len(rows):
-        raise InvalidPayload("data", "holds an id twice")
-    columns = {name: [row[name] for row in rows] for name in rows[0]}
-    return {**arrays_of(_SQL["reserve_usages"].text, columns), **subject}
+    columns = parameter_columns(data, NewReservation)
+    subject = {name: columns.pop(name) for name in ("tenant_id", "subject_id")}
+    for name, values in subject.items():
+        for index, value in enumerate(values):
+            if value != values[0]:
+                raise InvalidPayload(f"[{index}].{name}", "differs from that of the batch's first")
+    refuse_twice(columns["id"])
+    arrays = arrays_of(_SQL["reserve_usages"].text, columns)
+    return {**arrays, **{name: values[0] for name, values in subject.items()}}
 
 
 @dataclass(eq=False, slots=True)

@@ -135,9 +135,9 @@ def test_what_is_held_already_is_passed_over(call: Caller) -> None:
         ([], "data"),
         ([new_reservation()] * 2, "data"),
         ([new_reservation(), new_reservation(subject_id="another")], "[1].subject_id"),
-        ([new_reservation(), new_reservation(tenant_id="another")], "[1].subject_id"),
+        ([new_reservation(), new_reservation(tenant_id="another")], "[1].tenant_id"),
         ([new_reservation() for _ in range(1001)], "data"),
-        (["x"], "data"),
+        (["x"], "[0].data"),
     ],
 )
 def test_what_is_no_batch_is_refused(call: Caller, data: Any, path: str) -> None:
