@@ -30,7 +30,7 @@ from psycopg.rows import TupleRow
 
 from browsers import Browser, find_browser
 from connections import Caller, Connect, Kind, caller
-from databases import new_database
+from databases import fastest_folder, new_database
 from deploys import MIGRATIONS, succeed
 from logins import Logins, Role, apply_roles, new_logins
 from poolers import POOLER, pgbouncer, prepare_nothing
@@ -85,7 +85,7 @@ def archives(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def server() -> Iterator[Server]:
-    with embedded.throwaway_server() as server:
+    with embedded.throwaway_server(fastest_folder()) as server:
         yield server
 
 

@@ -15,6 +15,11 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
+
+# Not TMPDIR: it may be closed to other accounts, and longer than the path of a socket, which has
+# about 100 bytes, allows.
+PARENT: Final = "/tmp"  # noqa: S108 - what is made there is a private folder.
 
 
 @dataclass(frozen=True)
@@ -87,11 +92,14 @@ class Programs:
 
 
 @contextmanager
-def programs(bindir: Path, data_dir: Path | None = None) -> Generator[Programs]:
-    """Make the programs of `bindir` ready to run, on `data_dir` as its owner if it is in use."""
-    # Not TMPDIR: it may be closed to other accounts, and longer than the path of a socket, which
-    # has about 100 bytes, allows.
-    folder = Path(tempfile.mkdtemp(prefix="runstore-", dir="/tmp"))
+def programs(
+    bindir: Path, data_dir: Path | None = None, parent: str | Path = PARENT
+) -> Generator[Programs]:
+    """Make the programs of `bindir` ready to run, on `data_dir` as its owner if it is in use.
+
+    Their folder is a new one in `parent`.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="runstore-", dir=parent))
     try:
         found = Programs(bindir, folder, _account(data_dir))
         found.hand_over(folder)

@@ -76,6 +76,14 @@ def test_a_throwaway_server_ends_with_its_block() -> None:
     assert not Path(server.host).exists()
 
 
+def test_a_throwaway_server_lies_where_it_is_told(folder: Path) -> None:
+    with throwaway_server(folder) as server:
+        assert Path(server.host).parent == folder
+        assert add_row(server) == 1
+
+    assert list(folder.iterdir()) == []
+
+
 def test_a_server_listens_on_its_socket_only() -> None:
     with throwaway_server() as server:
         assert setting(server, "listen_addresses") == ""
