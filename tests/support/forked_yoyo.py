@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
+import yoyo.connections
 import yoyo.migrations
 from yoyo.backends.base import get_backend_class
 from yoyo.scripts.main import main, make_argparser
@@ -38,6 +39,15 @@ def remember_files(folder: str) -> None:
     for file in Path(folder).glob("*.sql"):
         parsed(str(file))
     yoyo.migrations.read_sql_migration = remembered
+
+
+def remember_backends(*schemes: str) -> None:
+    """Let the forks find these backends without a look into every installed package."""
+    found = functools.cache(get_backend_class)
+    for scheme in schemes:
+        found(scheme)
+    connections: Any = yoyo.connections
+    connections.get_backend_class = found
 
 
 def die_after(statements: int) -> None:
@@ -78,10 +88,9 @@ def be_yoyo(arguments: list[str], output: str, statements: int | None) -> int:
 def serve(folder: str) -> None:
     """Answer one line for each line."""
     remember_files(folder)
+    remember_backends("postgresql+atomic", "postgresql+psycopg")
     # What yoyo imports late, each fork would have to import.
     make_argparser()
-    get_backend_class("postgresql+atomic")
-    get_backend_class("postgresql+psycopg")
     for line in sys.stdin:
         request = json.loads(line)
         pid = os.fork()
