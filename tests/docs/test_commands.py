@@ -18,6 +18,8 @@ from deploys import atomic_url
 from page_commands import ROOT, page_commands
 from runstore.embedded import Server
 
+pytestmark = pytest.mark.once
+
 PAGES = {page: page_commands(page) for page in ("README.md", "docs/pages.md")}
 INSTALLS = {
     words[2]

@@ -10,6 +10,8 @@ import pytest
 
 from page_commands import ROOT
 
+pytestmark = pytest.mark.once
+
 pytest.importorskip("mmdr", reason="the extra docs is not installed")
 sys.path.insert(0, str(ROOT / "scripts" / "documentation"))
 diagrams = import_module("diagrams")

@@ -20,6 +20,8 @@ sys.path.insert(0, str(ROOT / "scripts" / "documentation"))
 
 from public_modules import public_modules, shared_models  # noqa: E402
 
+pytestmark = pytest.mark.once
+
 MODULES = [each.name for each in public_modules()]
 # A model is there once its module has been imported. The plugin is left to pytest, which wants to
 # be the first to import it.

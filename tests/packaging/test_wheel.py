@@ -8,9 +8,12 @@ import zipfile
 from pathlib import Path
 
 import psycopg
+import pytest
 
 from logins import apply_roles
 from runstore.embedded import Server
+
+pytestmark = pytest.mark.once
 
 ROOT = Path(__file__).parents[2]
 

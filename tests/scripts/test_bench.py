@@ -9,6 +9,8 @@ import pytest
 
 from page_commands import ROOT, page_commands
 
+pytestmark = pytest.mark.once
+
 BENCH = str(ROOT / "scripts" / "bench")
 WORKLOADS = {"W1", "W1-step", "W2", "W2-steps", "W3", "W4", "W5", "pipeline", "import"}
 CHOSEN = ["W1", "W3", "--commits", "relaxed"]

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.once
+
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 INTERRUPT = "os.kill(os.getpid(), signal.SIGINT)"
 

@@ -23,7 +23,10 @@ INPUTS = sorted(
     if isinstance(value := getattr(runstore, name), type) and issubclass(value, Input)
 )
 
-pytestmark = pytest.mark.skipif(find_spec("pyright") is None, reason="the extra lint is missing")
+pytestmark = [
+    pytest.mark.once,
+    pytest.mark.skipif(find_spec("pyright") is None, reason="the extra lint is missing"),
+]
 
 
 class LanguageServer:

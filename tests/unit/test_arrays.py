@@ -13,6 +13,8 @@ from psycopg import adapters
 from runstore._arrays import array, arrays_of, element_of, elements_of
 from runstore._json import encode
 
+pytestmark = pytest.mark.once
+
 TEXTS = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]))
 VALUES: dict[str, st.SearchStrategy[Any]] = {
     "uuid": st.uuids(),

@@ -11,6 +11,8 @@ from runstore import embedded
 from runstore._programs import Programs
 from runstore.embedded import Server, find_binaries
 
+pytestmark = pytest.mark.once
+
 # libpq is a C library, and nothing in a connection string is half a character.
 texts = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1)
 servers = st.builds(

@@ -17,6 +17,8 @@ from hypothesis import strategies as st
 from runstore import InvalidPayload, new_child_id, new_run_id, run_of
 from runstore.ids import new_lone_id
 
+pytestmark = pytest.mark.once
+
 TICKS = 1 << 26
 IDS = st.uuids() | st.integers(0, 2**128 - 1).map(lambda number: UUID(int=number))
 

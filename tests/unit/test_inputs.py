@@ -55,6 +55,8 @@ from runstore._json import MAX_DEPTH
 from runstore._models import Input
 from runstore._query import Query
 
+pytestmark = pytest.mark.once
+
 SECRET = "hunter2"  # noqa: S105 - it opens nothing
 RUN, OTHER = new_run_id(), new_run_id()
 CHILD, STRANGER = new_child_id(RUN), new_child_id(OTHER)

@@ -13,6 +13,8 @@ import pytest
 import runstore
 from runstore._places import PLACES
 
+pytestmark = pytest.mark.once
+
 SOURCE = Path(runstore.__file__).read_text(encoding="utf-8")
 
 

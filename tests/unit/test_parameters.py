@@ -18,6 +18,8 @@ from runstore import InvalidPayload, new_child_id, new_run_id
 from runstore._models import Input
 from samples import runstore_samples
 
+pytestmark = pytest.mark.once
+
 SECRET = "hunter2"  # noqa: S105 - it opens nothing
 # Of any type, since what is called wrongly here is what a type checker would find.
 library: Any = runstore

@@ -30,6 +30,8 @@ from runstore import (
 from runstore import _json as encoding
 from runstore._json import MAX_DEPTH, encode, storable
 
+pytestmark = pytest.mark.once
+
 RUN = new_run_id()
 MIB = 1 << 20
 

@@ -43,6 +43,8 @@ from runstore import (
 from runstore._models import MAKERS, Input
 from runstore._plain import Make
 
+pytestmark = pytest.mark.once
+
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 RUN, OTHER = new_run_id(), new_run_id()
 CHILD, SIBLING, STRANGER = new_child_id(RUN), new_child_id(RUN), new_child_id(OTHER)

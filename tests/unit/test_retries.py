@@ -14,6 +14,8 @@ from runstore import (
 )
 from runstore.retries import _pause_after  # pyright: ignore[reportPrivateUsage]
 
+pytestmark = pytest.mark.once
+
 # What the server's codes say stands in docs/reliability.md, and its test asks for each.
 
 

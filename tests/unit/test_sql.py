@@ -14,6 +14,8 @@ from runstore.testing import NamedQuery, find_queries
 from runstore.testing._calls import bound_statements
 from samples import runstore_samples
 
+pytestmark = pytest.mark.once
+
 FILES = sorted(directory("sql").glob("*.sql"))
 QUERIES = [query for query in find_queries(directory("sql"), "runstore") if query.define]
 

@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 
 from runstore import RunEvent, format_sse
 
+pytestmark = pytest.mark.once
+
 
 @dataclass(frozen=True)
 class Message:

@@ -12,6 +12,8 @@ from command import INSTALLED, runstore
 from page_commands import command_blocks
 from runstore.cli import main
 
+pytestmark = pytest.mark.once
+
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_every_shell_gets_its_script(shell: str) -> None:

@@ -10,6 +10,8 @@ import pytest
 
 from command import INSTALLED, MODULE, start
 
+pytestmark = pytest.mark.once
+
 # Python runs it before all else. The signal comes when a module is looked for, or at the very end.
 INTERRUPTER = """
 import atexit, os, signal, sys, threading, weakref

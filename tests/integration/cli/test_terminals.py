@@ -36,7 +36,10 @@ from runstore import (
 from runstore.cli._pipes import until_closed
 from runstore.embedded import Server
 
-pytestmark = pytest.mark.direct(reason="its programs open connections that prepare")
+pytestmark = [
+    pytest.mark.direct(reason="its programs open connections that prepare"),
+    pytest.mark.once,
+]
 
 ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
