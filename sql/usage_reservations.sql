@@ -11,8 +11,9 @@
 -- by an upsert, as an UPDATE that had to wait sets the whole statement up again to see what it found.
 -- The counters of several are locked before one is changed; what is missing of them is made empty,
 -- for the next attempt to lock all of them in their order. A counter on which the amount plainly
--- does not fit is not locked.
--- No row: a hard quota would be passed, a counter was missing, or the id is taken.
+-- does not fit is not locked, and the answer is its quota; of several, the one that resets last.
+-- No row: a hard quota is passed since, a counter was missing, or the id is taken.
+-- not null: used, held, asked
 WITH taken AS MATERIALIZED (
     SELECT usage_reservations.id
     FROM runstore.usage_reservations
@@ -28,10 +29,15 @@ asked AS MATERIALIZED (
         quotas.tenant_id,
         quotas.subject_id,
         quotas.id AS quota_id,
+        quotas.meter,
+        quotas.period,
+        quotas.timezone,
+        quotas.limit_amount,
         runstore.window_start(quotas.period, quotas.timezone, statement_timestamp()) AS window_start,
         CASE WHEN quotas.hard THEN quotas.limit_amount END AS ceiling,
         (%(amounts)s::jsonb ->> quotas.meter)::bigint AS amount,
-        coalesce(seen.used + seen.held, 0) AS spent,
+        coalesce(seen.used, 0) AS used,
+        coalesce(seen.held, 0) AS held,
         seen.quota_id IS NOT NULL AS counted,
         count(*) OVER () = 1 AS alone
     FROM runstore.quotas
@@ -57,7 +63,7 @@ added AS (
         asked.amount
     FROM asked
     WHERE asked.alone
-        AND (asked.ceiling IS NULL OR asked.amount <= greatest(asked.ceiling - asked.spent, 0))
+        AND (asked.ceiling IS NULL OR asked.amount <= greatest(asked.ceiling - asked.used - asked.held, 0))
         AND NOT EXISTS (SELECT FROM taken)
     ON CONFLICT (tenant_id, subject_id, quota_id, window_start) DO UPDATE
         SET held = usage_counters.held + excluded.held
@@ -184,14 +190,43 @@ held AS (
         AND usage_counters.subject_id = locked.subject_id
         AND usage_counters.quota_id = locked.quota_id
         AND usage_counters.window_start = locked.window_start
+),
+
+obstacle AS (
+    SELECT
+        asked.quota_id,
+        asked.meter,
+        asked.period,
+        asked.limit_amount,
+        asked.used,
+        asked.held,
+        asked.amount AS asked,
+        runstore.window_end(asked.period, asked.timezone, asked.window_start) AS resets_at
+    FROM asked
+    WHERE asked.ceiling IS NOT NULL
+        AND asked.amount > greatest(asked.ceiling - asked.used - asked.held, 0)
+        AND NOT EXISTS (SELECT FROM taken)
+    ORDER BY
+        resets_at DESC NULLS FIRST,
+        asked.meter ASC
+    LIMIT 1
 )
 
 SELECT
     reservation.tenant_id,
     reservation.metadata,
     reservation.created_at,
-    reservation.expires_at
-FROM reservation;
+    reservation.expires_at,
+    obstacle.quota_id,
+    obstacle.meter,
+    obstacle.period,
+    obstacle.limit_amount,
+    obstacle.used,
+    obstacle.held,
+    obstacle.asked,
+    obstacle.resets_at
+FROM reservation
+FULL JOIN obstacle ON true;
 
 -- name: get_reservation :one
 -- Read a reservation. No row: it does not exist.

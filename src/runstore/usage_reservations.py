@@ -10,12 +10,12 @@ from pydantic import Field, JsonValue
 
 from . import _sql
 from ._models import Row
-from ._query import Statement, Steps, query, reads
+from ._query import Rows, Statement, Steps, query, reads
 from ._statements import get, maker, refuse_differences, transition
 from ._usage import Amounts, NewUsageInput
 from .errors import Conflict, NotFound, RunstoreError
 from .quotas import QUOTA
-from .usage_counters import until_decided
+from .usage_counters import ExceededQuota, until_decided
 
 _SQL: Final = _sql.load("usage_reservations")
 RESERVATION: Final = "usage reservation"
@@ -99,15 +99,24 @@ def granted(data: NewReservation, grant: tuple[Any, ...]) -> Reservation:
     )
 
 
+def _decided(data: NewReservation, rows: Rows) -> Reservation:
+    """Return the reservation that a statement has held, or raise what it found in its way."""
+    [row] = rows
+    if row[0] is None:
+        raise maker(ExceededQuota, after=4)(row).error()
+    return granted(data, row[:4])
+
+
 @query
-@reads(Grant)
+@reads(Grant | None, ExceededQuota | None)
 def reserve_usage(data: NewReservation) -> Statement[Reservation]:
     """Hold amounts against every quota that the subject has on their meters, all or nothing.
 
     One statement, in which used and held never pass a hard limit, whatever the number of
     callers; a soft one may be passed, and a meter without a quota is unlimited. Where a window
     is new and the subject has several quotas, two statements more make their counters. Raises
-    `QuotaExceeded`, of several quotas for the one that resets last; nothing is held then.
+    `QuotaExceeded`, of several quotas for the one that resets last; nothing is held then. A quota
+    that others fill meanwhile is found by a second statement.
 
     Idempotent by the id of `data`: a repeated call answers the reservation as it is by now, also
     when it has ended or the quota is exceeded since. Raises `Conflict` when it is another one.
@@ -121,7 +130,7 @@ def reserve_usage(data: NewReservation) -> Statement[Reservation]:
     return Statement(
         _SQL["reserve_usage"],
         data.parameters(),
-        lambda rows: granted(data, rows[0]),
+        lambda rows: _decided(data, rows),
         lambda: decide(data),
         refused,
     )
@@ -135,7 +144,7 @@ def decide(data: NewReservation) -> Steps[Reservation]:
         return Statement(
             _SQL["reserve_usage"],
             parameters,
-            lambda rows: granted(data, rows[0]) if rows else None,
+            lambda rows: _decided(data, rows) if rows else None,
             refused=pass_over_changes,
         )
 

@@ -277,11 +277,12 @@ def test_one_statement_reserves_in_a_new_window_of_one_quota_and_three_of_severa
     assert used_and_held(call) == [(0, 20)] * 2
 
 
-def test_two_statements_refuse(committed_call: Caller) -> None:
+def test_one_statement_refuses(committed_call: Caller) -> None:
     make_quota(committed_call, limit_amount=5)
+    make_quota(committed_call, period="day")
     with statements() as sent, pytest.raises(QuotaExceeded):
         reserve(committed_call)
-    assert sent == ["reserve_usage", "find_obstacle"]
+    assert sent == ["reserve_usage"]
 
 
 def test_a_refusal_leaves_a_transaction_usable_and_reserves_nothing(call: Caller) -> None:

@@ -338,7 +338,7 @@ MUTANTS: Final = [
     ),
     *mutants_of_both(
         "no guard in a new window",
-        {"asked.amount <= greatest(asked.ceiling - asked.spent, 0)": "true"},
+        {"asked.amount <= greatest(asked.ceiling - asked.used - asked.held, 0)": "true"},
         {"AND (SELECT bool_and(every_one.fits) FROM seen AS every_one)": "AND true"},
         new_window_of_one_quota,
     ),
