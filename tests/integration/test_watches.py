@@ -1,15 +1,19 @@
-"""Calls of an event loop that keeps watching their connections' sockets between them."""
+"""Calls of event loops, which keep watching their connections' sockets between them."""
 
 from __future__ import annotations
 
 import asyncio
 import gc
+import inspect
 import os
 import time
+from collections.abc import Callable, Coroutine
+from typing import Any
 from uuid import UUID
 
 import psycopg
 import pytest
+import uvloop
 from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
 
@@ -30,6 +34,9 @@ pytestmark = pytest.mark.direct(reason="it listens, and ends its own session")
 @pytest.fixture
 def run_id(connect: Connect) -> UUID:
     return create_feature_run(connect(), new_feature_run()).id
+
+
+DELETED = pytest.mark.filterwarnings("ignore:.*was deleted while still open:ResourceWarning")
 
 
 async def open_connection(dsn: str) -> AsyncConnection[TupleRow]:
@@ -107,7 +114,7 @@ async def test_closed_connections_leave_nothing_behind(database: str, run_id: UU
     await wait_until_closed(before)
 
 
-@pytest.mark.filterwarnings("ignore:.*was deleted while still open:ResourceWarning")
+@DELETED
 async def test_nobody_holds_a_connection_that_its_caller_has_dropped(
     database: str, run_id: UUID
 ) -> None:
@@ -182,3 +189,26 @@ async def test_a_call_may_be_given_a_time(database: str, run_id: UUID, connect: 
                     await complete_feature_run(conn, run_id)
         assert conn.info.transaction_status == psycopg.pq.TransactionStatus.IDLE
         assert (await complete_feature_run(conn, run_id)).status == "completed"
+
+
+@DELETED
+@pytest.mark.parametrize(
+    "test",
+    [
+        test_calls_of_ours_and_statements_of_psycopg_take_turns,
+        test_what_nobody_waits_for_costs_the_loop_nothing,
+        test_a_connection_that_the_server_ends_leaves_nothing_behind,
+        test_closed_connections_leave_nothing_behind,
+        test_nobody_holds_a_connection_that_its_caller_has_dropped,
+        test_more_than_a_socket_takes_is_sent,
+        test_a_task_is_cancelled_while_its_answer_comes,
+        test_a_call_may_be_given_a_time,
+    ],
+)
+def test_the_same_holds_in_the_loop_that_many_servers_take(
+    database: str, run_id: UUID, connect: Connect, test: Callable[..., Coroutine[Any, Any, None]]
+) -> None:
+    given = {"database": database, "run_id": run_id, "connect": connect}
+    arguments = {name: given[name] for name in inspect.signature(test).parameters}
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(test(**arguments))
