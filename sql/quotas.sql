@@ -69,14 +69,12 @@ present AS (
     WHERE quota.created_at = statement_timestamp()
 ),
 
-counter AS (
-    INSERT INTO runstore.usage_counters (tenant_id, subject_id, quota_id, window_start, carried, used)
+start AS (
     SELECT
         present.tenant_id,
         present.subject_id,
         present.id,
         present.window_start,
-        logged.amount,
         logged.amount
     FROM present
     CROSS JOIN LATERAL (
@@ -87,6 +85,20 @@ counter AS (
             AND usage_logs.created_at >= present.window_start
             AND usage_logs.meter = present.meter
     ) AS logged
+),
+
+counter AS (
+    INSERT INTO runstore.usage_counters (tenant_id, subject_id, quota_id, window_start, carried, used)
+    SELECT
+        start.tenant_id,
+        start.subject_id,
+        start.id,
+        start.window_start,
+        start.amount,
+        start.amount
+    FROM start
+    -- A quota that was made at the same microsecond looks like this statement's own.
+    ON CONFLICT (tenant_id, subject_id, quota_id, window_start) DO NOTHING
 )
 
 SELECT

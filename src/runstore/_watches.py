@@ -7,6 +7,9 @@ and what arrives goes on with the exchange at once, in the loop's own callback.
 What is watched is a duplicate of the socket's descriptor. psycopg watches the connection's own
 wherever it waits itself, and libpq may close it at any time; and a loop that still watches a closed
 descriptor is deaf to the next one of that number. The duplicate is closed by nobody but us.
+
+Only asyncio's own loop does so. uvloop's tells of an error once, and then watches no longer: there,
+and on Windows, whose sockets have no descriptors, psycopg waits.
 """
 
 from __future__ import annotations
@@ -28,7 +31,6 @@ R = TypeVar("R")
 
 _SLOT: Final = "_runstore_watch"
 
-# Elsewhere a socket has no descriptor that could be duplicated.
 _POSIX: Final = os.name == "posix"
 
 _UNSENT: Final = object()
@@ -43,10 +45,10 @@ async def wait(connection: AsyncConnection[Any], exchange: PQGen[R]) -> R:
         wanted = next(exchange)
     except StopIteration as done:
         return cast(R, done.value)
-    if wanted != WAIT_R or not _POSIX:
-        # There is more to be sent than the socket takes.
-        return await connection.wait(_Begun(exchange))
     loop = asyncio.get_running_loop()
+    if wanted != WAIT_R or not _POSIX or not isinstance(loop, asyncio.SelectorEventLoop):
+        # Or there is more to be sent than the socket takes.
+        return await connection.wait(_Begun(exchange))
     watch: _Watch | None = connection.__dict__.get(_SLOT)
     if watch is None or watch.loop is not loop:
         watch = connection.__dict__[_SLOT] = _Watch(connection, loop)

@@ -1,14 +1,17 @@
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, LiteralString
 
 import pytest
+from psycopg import ClientCursor
 
-from connections import Caller
+from connections import Caller, Connect
 from contents import changes, contents
 from runstore import (
     InvalidPayload,
     NotFound,
+    get_usage,
     list_quotas,
+    quotas,
     remove_quota,
     set_quota,
     settle_usage,
@@ -53,6 +56,21 @@ def test_a_quota_that_is_set_again_keeps_its_id_and_what_it_counted(call: Caller
     assert (second.metadata, second.created_at) == ({"a": 1}, first.created_at)
     assert second.updated_at > first.updated_at
     assert used_and_held(call) == [(60, 0)]
+
+
+def test_a_quota_that_is_set_twice_in_a_microsecond_has_one_counter(connect: Connect) -> None:
+    """The statements of one message have one time, as those of two sessions may have."""
+    conn = connect()
+    sql: LiteralString = vars(quotas)["_SQL"]["set_quota"].text
+    first, second = [
+        ClientCursor(conn).mogrify(
+            sql, new_quota(limit_amount=limit).parameters() | {"metadata": "{}"}
+        )
+        for limit in (1, 2)
+    ]
+    conn.execute(f"{first}; {second}".encode())
+    assert [quota.limit_amount for quota in list_quotas(conn).items] == [2]
+    assert [(quota.limit_amount, quota.used) for quota in get_usage(conn, SUBJECT)] == [(2, 0)]
 
 
 def test_setting_a_quota_again_changes_nothing(call: Caller) -> None:

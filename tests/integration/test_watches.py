@@ -1,4 +1,4 @@
-"""Calls of event loops, which keep watching their connections' sockets between them."""
+"""Calls of event loops, of which asyncio's keeps watching their connections' sockets."""
 
 from __future__ import annotations
 
