@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 
@@ -45,11 +46,12 @@ def test_it_says_what_became_of_it(
 def test_ctrl_c_lets_the_workers_finish_what_they_are_at(
     database: str, connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model, presses = worker_pool.model, iter([signal.SIGINT])
+    # Not before all workers have begun: Python waits for no thread that it is only just starting.
+    model, calls = worker_pool.model, itertools.count(1)
 
     def interrupt(text: str) -> tuple[str, int]:
-        for press in presses:
-            os.kill(os.getpid(), press)
+        if next(calls) == worker_pool.WORKERS + 1:
+            os.kill(os.getpid(), signal.SIGINT)
         return model(text)
 
     monkeypatch.setenv("DATABASE_URL", database)
