@@ -51,7 +51,7 @@ _Answer = Reservation | ExceededQuota | None
 @reads(UUID, Grant | None, ExceededQuota | None)
 def reserve_usages(
     data: Sequence[NewReservation],
-) -> Statement[list[_Answer]]:
+) -> Statement[list[Reservation | ExceededQuota | None]]:
     """Hold what fits of several reservations of one subject, and return what became of each.
 
     One statement: in their order, up to one that does not fit with those before it. For one that
