@@ -14,8 +14,15 @@ from uuid import UUID
 
 import orjson
 import psycopg
-from psycopg import AsyncConnection, AsyncServerCursor, Connection, ServerCursor
-from psycopg.rows import tuple_row
+from psycopg import (
+    AsyncConnection,
+    AsyncCursor,
+    AsyncServerCursor,
+    Connection,
+    Cursor,
+    ServerCursor,
+)
+from psycopg.rows import TupleRow, tuple_row
 
 from . import _sql
 from ._models import Key, Row, RunId
@@ -103,7 +110,7 @@ def _iter(conn: Connection[Any], run_id: UUID, usage: bool) -> Generator[bytes, 
     lines = Lines(run_id, usage)
     with conn.transaction():
         before = set_time_zone(conn, "UTC")
-        with ServerCursor(conn, _CURSOR, row_factory=tuple_row) as cursor:
+        with _Cursor(conn, _CURSOR, row_factory=tuple_row) as cursor:
             cursor.itersize = _ROWS
             try:
                 cursor.execute(statement.sql.text, statement.parameters)
@@ -122,7 +129,7 @@ async def _iter_async(
     lines = Lines(run_id, usage)
     async with conn.transaction():
         before = await set_time_zone(conn, "UTC")
-        async with AsyncServerCursor(conn, _CURSOR, row_factory=tuple_row) as cursor:
+        async with _AsyncCursor(conn, _CURSOR, row_factory=tuple_row) as cursor:
             cursor.itersize = _ROWS
             try:
                 await cursor.execute(statement.sql.text, statement.parameters)
@@ -133,6 +140,31 @@ async def _iter_async(
                 raise translate(error) from None
         yield lines.end()
         await set_time_zone(conn, before.name)
+
+
+class _Cursor(ServerCursor[TupleRow]):
+    """A server's cursor that is closed too when its connection is lost as the server is told so.
+
+    psycopg takes it for open then, and warns of it when it is deleted.
+    """
+
+    def close(self) -> None:
+        """Close the cursor."""
+        try:
+            super().close()
+        finally:
+            Cursor.close(self)
+
+
+class _AsyncCursor(AsyncServerCursor[TupleRow]):
+    """The same of a connection of asyncio."""
+
+    async def close(self) -> None:
+        """Close the cursor."""
+        try:
+            await super().close()
+        finally:
+            await AsyncCursor.close(self)
 
 
 class Lines:

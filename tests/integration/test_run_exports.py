@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import hashlib
 import json
 from typing import Any
@@ -8,11 +9,12 @@ from uuid import UUID
 import psycopg
 import pytest
 
-from connections import Caller, Connect
+from connections import Caller, Connect, Kind
 from factories import create_run
 from report_factories import create_draft
 from runstore import NewRunEvent, NotFound, append_run_events, iter_run_export, new_run_id
 from runstore.run_exports import TimeZone, export_run, set_time_zone
+from sessions import open_session
 from whole_runs import export, record_whole_run
 
 # What an export leaves out, and why it may.
@@ -164,6 +166,23 @@ def test_an_export_that_is_closed_early_leaves_the_connection_usable(
 
     assert conn.info.transaction_status is psycopg.pq.TransactionStatus.IDLE
     assert conn.execute("SHOW TimeZone").fetchone() == connect().execute("SHOW TimeZone").fetchone()
+
+
+def test_an_export_whose_connection_ends_leaves_no_cursor_open(
+    connect: Connect, direct_database: str, connection_kind: Kind, committed_run: UUID
+) -> None:
+    with open_session(connection_kind, direct_database) as session:
+        iterate: Any = iter_run_export
+        lines = iterate(session.conn, committed_run)
+        blocking = connection_kind == "blocking"
+        session.run(next(lines) if blocking else anext(lines))
+
+        connect().execute("SELECT pg_terminate_backend(%s, 5000)", (session.conn.info.backend_pid,))
+
+        with pytest.raises(psycopg.OperationalError):
+            session.run(lines.close() if blocking else lines.aclose())
+        del lines
+        gc.collect()
 
 
 @pytest.fixture

@@ -11,9 +11,6 @@ from fault_connections import SIDES, Fault, open_faulty
 from laboratory import await_rollback, perform
 from sessions import Session
 
-# psycopg takes a server's cursor for open when its connection is lost.
-pytestmark = pytest.mark.filterwarnings("ignore:.*ServerCursor.*still open:ResourceWarning")
-
 
 @pytest.mark.parametrize("write", BATCHED_WRITES, ids=str)
 def test_a_batched_write_that_fails_anywhere_keeps_its_batches_and_is_finished_when_repeated(  # noqa: PLR0917 - fixtures.

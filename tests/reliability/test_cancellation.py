@@ -47,9 +47,6 @@ from suspensions import Suspensions
 from usage_factories import new_reservation
 from writes import WRITERS, WRITES, Arguments, Write, public_functions, public_writes
 
-# psycopg takes a server's cursor for open when its connection is lost.
-pytestmark = pytest.mark.filterwarnings("ignore:.*ServerCursor.*still open:ResourceWarning")
-
 POOLED = 2
 
 Pool = AsyncConnectionPool[AsyncConnection[Any]]

@@ -17,9 +17,6 @@ from runstore import NewChatRun, append_run_events, complete_run, create_run, pi
 from sessions import Session
 from writes import EVENTS, WRITERS, WRITES, Write, public_writes
 
-# psycopg takes a server's cursor for open when its connection is lost.
-pytestmark = pytest.mark.filterwarnings("ignore:.*ServerCursor.*still open:ResourceWarning")
-
 EVERY = pytest.mark.parametrize("write", WRITES, ids=str)
 
 
