@@ -83,6 +83,9 @@ WORKLOADS: Final = {
                 wall_bar=0.45,
             ),
             Contestant(
+                "runstore, batch by batch", "ours.ingest:append_events", "psycopg executemany"
+            ),
+            Contestant(
                 "runstore, models", "ours.ingest:ingest_event_models", "psycopg executemany"
             ),
             Contestant(

@@ -201,6 +201,9 @@ if TYPE_CHECKING:
     from .run_imports import (
         import_run_events,
     )
+    from .run_ingests import (
+        ingest_run_events,
+    )
     from .run_listeners import (
         RunListener,
         listen_run_events,
@@ -479,6 +482,7 @@ __all__ = [
     "heartbeat_run",
     "hold_run",
     "import_run_events",
+    "ingest_run_events",
     "is_retryable",
     "iter_run_events",
     "iter_run_export",

@@ -107,6 +107,9 @@ _NAMES: Final = {
     "run_imports": """
         import_run_events
     """,
+    "run_ingests": """
+        ingest_run_events
+    """,
     "run_listeners": """
         RunListener listen_run_events
     """,

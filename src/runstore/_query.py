@@ -41,6 +41,9 @@ class Statement(Generic[R_co]):
     answers or raises. Without it no row is read like any other answer. `refused` says the
     same of an error that has a name; the statement then runs in a savepoint when a
     transaction is open, so that its failure does not end the caller's transaction.
+
+    `meanwhile` may be called once the statement is sent, to do something of ours while the server
+    works: it uses no connection and raises nothing, and nobody may count on the call.
     """
 
     sql: Sql
@@ -49,6 +52,7 @@ class Statement(Generic[R_co]):
     absent: Callable[[], Steps[R_co]] | None = None
     refused: Callable[[RunstoreError], Steps[R_co]] | None = None
     prepare: bool | None = True
+    meanwhile: Callable[[], None] | None = None
 
     def __iter__(self) -> Steps[R_co]:
         """Let an operation write `value = yield from statement`."""

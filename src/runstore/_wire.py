@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Final
 import psycopg
 from psycopg import AsyncConnection, Connection, errors
 from psycopg.adapt import PyFormat, Transformer
-from psycopg.generators import execute
+from psycopg.generators import execute, send
 from psycopg.pq import DiagnosticField, ExecStatus, Format, TransactionStatus
 
 from ._adapters import ADAPTERS, refuse_other_encodings
@@ -112,6 +112,9 @@ class Wire:
         name = known.prepared.get(transformer.types) if to_prepare else None
         if name:
             pgconn.send_query_prepared(name, values, transformer.formats, _BINARY)
+            if statement.meanwhile is not None:
+                yield from send(pgconn)
+                statement.meanwhile()
             result = _last((yield from execute(pgconn)))
             if result.status != _ROWS:
                 result = yield from self._again(known, values, result)

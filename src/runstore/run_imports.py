@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Coroutine, Iterable, Iterator
 from itertools import islice
 from struct import Struct
@@ -18,7 +17,8 @@ from ._parameters import checked
 from ._query import Statement, Steps, drive, drive_async, query
 from ._statements import get, one
 from .errors import Conflict, InvalidPayload, InvalidTransition, StaleWrite, translate
-from .run_events import EventLike, append_run_events, documents_of, get_run_head
+from .run_events import EventLike, documents_of, get_run_head
+from .run_ingests import Batches
 
 _SQL: Final = _sql.load("run_imports")
 
@@ -37,7 +37,6 @@ _DOCUMENT: Final = Struct("!iB").pack
 
 # How many events are encoded before they are sent.
 _BLOCK: Final = 500
-_INDEX: Final = re.compile(r"\[(\d+)\]")
 
 
 class LogEnd(Row):
@@ -172,24 +171,8 @@ def _append_blocks(
     run_id: UUID, events: Iterable[EventLike], expected_seq: int | None
 ) -> Steps[int]:
     """Do what COPY does, in statements that row-level security allows."""
-    last_seq = (yield from lock_run_head.bind(run_id, expected_seq)).last_seq
-    taken, rest = 0, iter(events)
-    while block := list(islice(rest, _BLOCK)):
-        try:
-            append = append_run_events.bind(run_id, block)
-        except InvalidPayload as error:
-            raise _further(error, taken) from None
-        last_seq = yield from append
-        taken += len(block)
-    if not taken:
-        raise InvalidPayload("events", "are none")
-    return last_seq
-
-
-def _further(error: InvalidPayload, places: int) -> InvalidPayload:
-    """Return the error of an event that stands so many places further on."""
-    path = _INDEX.sub(lambda index: f"[{int(index[1]) + places}]", error.path, count=1)
-    return InvalidPayload(path, error.reason)
+    yield from lock_run_head.bind(run_id, expected_seq)
+    return (yield from Batches(run_id, events, _BLOCK).append())
 
 
 class _Rows:

@@ -194,6 +194,7 @@ CALLS: Final[dict[str, Callable[[Scene], Arguments]]] = {
     "heartbeat_run": of("run"),
     "hold_run": lambda scene: given(scene.run, "audit"),
     "import_run_events": lambda scene: given(scene.run, scene.events),
+    "ingest_run_events": lambda scene: given(scene.run, scene.events),
     "list_abandoned_tool_calls": lambda _: given(silent_for=AT_ONCE),
     "list_agent_invocations": of("run"),
     "list_agent_steps": of("invocation"),

@@ -253,6 +253,10 @@ WRITES = [
         lambda call: given(create_run(call).id, EVENTS, expected_seq=1),
         repeated="StaleWrite",
     ),
+    Write(
+        "ingest_run_events",
+        lambda call: given(create_run(call).id, EVENTS, ingest_id=uuid4()),
+    ),
     Write("start_run", lambda call: given(chat(call), start_id=uuid4())),
     Write("complete_run", lambda call: given(chat(call), output={"a": 1}, events=EVENTS)),
     Write("fail_run", lambda call: given(chat(call), error="it broke", events=EVENTS)),

@@ -158,6 +158,12 @@ MEANINGLESS: list[tuple[Callable[[Any], object], str, str]] = [
     (lambda c: library.create_agent_steps(c, SECRET), "data", "must be a list, not a str"),
     (lambda c: library.import_run_events(c, RUN, 5), "events", "must be a list, not a int"),
     (lambda c: library.import_run_events(c, SECRET, []), "run_id", "should be an instance"),
+    (lambda c: library.ingest_run_events(c, RUN, SECRET), "events", "must be a list, not a str"),
+    (
+        lambda c: library.ingest_run_events(c, RUN, [], batch_size="2"),
+        "batch_size",
+        "should be a valid integer",
+    ),
     (lambda c: library.tail_run_events(c, SECRET), "run_id", "should be an instance"),
     (
         lambda c: library.tail_run_events(c, RUN, min_poll="1"),

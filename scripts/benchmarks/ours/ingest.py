@@ -34,8 +34,31 @@ def ingest_events(dsn: str, sizes: Sizes, make: Make = pair) -> Generator[Sample
             run_id = new_run(conn)
 
             def work() -> None:
+                numbers: list[int] = []
+                new = (make(*event) for event in given)
+                runstore.ingest_run_events(
+                    conn, run_id, new, batch_size=sizes.batch, on_batch=numbers.append
+                )
+                assert len(numbers) == len(given) // sizes.batch
+
+            return work
+
+        yield sampler(prepare, len(given))
+
+
+@contextmanager
+def append_events(dsn: str, sizes: Sizes) -> Generator[Sampler]:
+    """Call for each batch, so that client and server take turns."""
+    given = events(sizes.ingested)
+    with runstore.connect(dsn) as conn:
+
+        def prepare() -> Work:
+            conn.execute("TRUNCATE runstore.run_events")
+            run_id = new_run(conn)
+
+            def work() -> None:
                 for start in range(0, len(given), sizes.batch):
-                    batch = [make(*event) for event in given[start : start + sizes.batch]]
+                    batch = [pair(*event) for event in given[start : start + sizes.batch]]
                     assert runstore.append_run_events(conn, run_id, batch)
 
             return work
