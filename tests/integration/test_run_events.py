@@ -29,6 +29,7 @@ from runstore import (
     create_run,
     fork_run,
     get_run_head,
+    import_run_events,
     new_child_id,
     new_run_id,
     read_run_events,
@@ -329,6 +330,27 @@ def test_pages_visit_each_event_once(call: Caller, count: int, page_size: int) -
         seen += [event.seq for event in page]
 
     assert seen == list(range(1, count + 1))
+
+
+def test_a_page_reads_no_more_of_a_log_than_itself(connect: Connect) -> None:
+    """By no plan: of a log that was just imported nothing is known that tells which one is good."""
+    conn = connect()
+    run_id = create_run(conn, NewChatRun()).id
+    import_run_events(conn, run_id, (("token", None) for _ in range(1_000)))
+    # What is left is to look up all that may be on the page, and to sort it.
+    conn.execute("SET enable_indexscan = off")
+
+    def rows_read() -> int:
+        [row] = conn.execute(
+            "SELECT coalesce(idx_tup_fetch, 0) + seq_tup_read FROM pg_stat_xact_all_tables"
+            " WHERE relid = 'runstore.run_events'::regclass"
+        )
+        return int(row[0])
+
+    with conn.transaction():
+        page = read_run_events(conn, run_id, after=100, page_size=200)
+        assert [event.seq for event in page.events] == list(range(101, 301))
+        assert rows_read() == 200
 
 
 def test_a_plan_made_while_the_log_was_empty_does_not_stay(connect: Connect) -> None:
