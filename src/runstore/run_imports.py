@@ -35,8 +35,9 @@ _KEY: Final = Struct("!hi16siqi").pack
 _DOCUMENT: Final = Struct("!iB").pack
 """The length of a jsonb, and the version of its format."""
 
-# How many events are encoded before they are sent.
+# How many events are encoded before they are sent, and how many bytes of them are copied at once.
 _BLOCK: Final = 500
+_BLOCK_BYTES: Final = 1 << 20
 
 
 class LogEnd(Row):
@@ -187,22 +188,27 @@ class _Rows:
         self._run_id = end.run_id.bytes
         self._events = iter(events)
 
-    def __iter__(self) -> Iterator[bytes | bytearray]:
+    def __iter__(self) -> Iterator[bytes]:
         yield _HEADER
         while batch := list(islice(self._events, _BLOCK)):
-            yield self._encode(batch)
+            yield from self._encode(batch)
         if self.last_seq < self._first_seq:
             raise InvalidPayload("events", "are none")
         yield _TRAILER
 
-    def _encode(self, batch: list[EventLike]) -> bytearray:
-        block, types = bytearray(), list[str]()
-        documents = documents_of(batch, types, self.last_seq + 1 - self._first_seq)
-        for seq, document in enumerate(documents, self.last_seq + 1):
-            name = types[-1].encode()
-            block += _KEY(_FIELDS, 16, self._run_id, 8, seq, len(name))
-            block += name
-            block += _DOCUMENT(len(document) + 1, 1)
-            block += document
-            self.last_seq = seq
-        return block
+    def _encode(self, batch: list[EventLike]) -> Iterator[bytes]:
+        types: list[str] = []
+        documents = [*documents_of(batch, types, self.last_seq + 1 - self._first_seq)]
+        parts: list[bytes] = []
+        size = 0
+        for type, document in zip(types, documents, strict=True):
+            self.last_seq += 1
+            name = type.encode()
+            key = _KEY(_FIELDS, 16, self._run_id, 8, self.last_seq, len(name))
+            parts += (key, name, _DOCUMENT(len(document) + 1, 1), document)
+            size += len(document)
+            if size > _BLOCK_BYTES:
+                yield b"".join(parts)
+                parts, size = [], 0
+        if parts:
+            yield b"".join(parts)

@@ -64,6 +64,14 @@ def test_pairs_of_type_and_payload_are_events(call: Caller) -> None:
     assert log(call, run_id)[:-1] == [(n, *pair) for n, pair in enumerate(pairs, 1)]
 
 
+def test_large_payloads_are_sent_piece_by_piece(call: Caller) -> None:
+    run_id = new_run(call)
+    payloads: list[JsonValue] = [str(n) * 600_000 for n in range(5)]
+
+    assert call(import_run_events, run_id, [("text", payload) for payload in payloads]) == 5
+    assert log(call, run_id) == [(n, "text", p) for n, p in enumerate(payloads, 1)]
+
+
 def test_imports_and_appends_follow_each_other_without_a_gap(call: Caller) -> None:
     run_id = new_run(call)
 
