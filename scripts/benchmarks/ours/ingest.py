@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from typing import Any
+from uuid import UUID
+
+from psycopg import Connection
 
 import runstore
 from contestants import Sampler, Sizes, Work, sampler
@@ -13,7 +17,9 @@ from preparation import new_invocation, new_run
 from runstore import NewAgentStep, NewRunEvent
 from runstore.run_events import EventLike
 
+Events = list[tuple[str, Any]]
 Make = Callable[[str, Any], EventLike]
+Write = Callable[[Connection[Any], UUID, Events], None]
 
 
 def pair(type: str, payload: Any) -> EventLike:
@@ -24,76 +30,52 @@ def model(type: str, payload: Any) -> EventLike:
     return NewRunEvent(type=type, payload=payload)
 
 
-@contextmanager
-def ingest_events(dsn: str, sizes: Sizes, make: Make = pair) -> Generator[Sampler]:
-    given = events(sizes.ingested)
-    with runstore.connect(dsn) as conn:
+def ingest_events(dsn: str, sizes: Sizes, make: Make = pair) -> AbstractContextManager[Sampler]:
+    def ingest(conn: Connection[Any], run_id: UUID, given: Events) -> None:
+        ends: list[int] = []
+        new = (make(*event) for event in given)
+        runstore.ingest_run_events(conn, run_id, new, batch_size=sizes.batch, on_batch=ends.append)
+        assert len(ends) == len(given) // sizes.batch
 
-        def prepare() -> Work:
-            conn.execute("TRUNCATE runstore.run_events")
-            run_id = new_run(conn)
-
-            def work() -> None:
-                numbers: list[int] = []
-                new = (make(*event) for event in given)
-                runstore.ingest_run_events(
-                    conn, run_id, new, batch_size=sizes.batch, on_batch=numbers.append
-                )
-                assert len(numbers) == len(given) // sizes.batch
-
-            return work
-
-        yield sampler(prepare, len(given))
+    return _events(dsn, sizes, ingest)
 
 
-@contextmanager
-def append_events(dsn: str, sizes: Sizes) -> Generator[Sampler]:
+def ingest_event_models(dsn: str, sizes: Sizes) -> AbstractContextManager[Sampler]:
+    return ingest_events(dsn, sizes, model)
+
+
+def append_events(dsn: str, sizes: Sizes) -> AbstractContextManager[Sampler]:
     """Call for each batch, so that client and server take turns."""
+
+    def append(conn: Connection[Any], run_id: UUID, given: Events) -> None:
+        for start in range(0, len(given), sizes.batch):
+            batch = [pair(*event) for event in given[start : start + sizes.batch]]
+            assert runstore.append_run_events(conn, run_id, batch)
+
+    return _events(dsn, sizes, append)
+
+
+def import_events(dsn: str, sizes: Sizes, make: Make = pair) -> AbstractContextManager[Sampler]:
+    def import_all(conn: Connection[Any], run_id: UUID, given: Events) -> None:
+        assert runstore.import_run_events(conn, run_id, (make(*event) for event in given))
+
+    return _events(dsn, sizes, import_all)
+
+
+def import_event_models(dsn: str, sizes: Sizes) -> AbstractContextManager[Sampler]:
+    return import_events(dsn, sizes, model)
+
+
+@contextmanager
+def _events(dsn: str, sizes: Sizes, write: Write) -> Generator[Sampler]:
     given = events(sizes.ingested)
     with runstore.connect(dsn) as conn:
 
         def prepare() -> Work:
             conn.execute("TRUNCATE runstore.run_events")
-            run_id = new_run(conn)
-
-            def work() -> None:
-                for start in range(0, len(given), sizes.batch):
-                    batch = [pair(*event) for event in given[start : start + sizes.batch]]
-                    assert runstore.append_run_events(conn, run_id, batch)
-
-            return work
+            return partial(write, conn, new_run(conn), given)
 
         yield sampler(prepare, len(given))
-
-
-@contextmanager
-def ingest_event_models(dsn: str, sizes: Sizes) -> Generator[Sampler]:
-    with ingest_events(dsn, sizes, model) as sample:
-        yield sample
-
-
-@contextmanager
-def import_events(dsn: str, sizes: Sizes, make: Make = pair) -> Generator[Sampler]:
-    given = events(sizes.ingested)
-    with runstore.connect(dsn) as conn:
-
-        def prepare() -> Work:
-            conn.execute("TRUNCATE runstore.run_events")
-            run_id = new_run(conn)
-
-            def work() -> None:
-                new = (make(*event) for event in given)
-                assert runstore.import_run_events(conn, run_id, new)
-
-            return work
-
-        yield sampler(prepare, len(given))
-
-
-@contextmanager
-def import_event_models(dsn: str, sizes: Sizes) -> Generator[Sampler]:
-    with import_events(dsn, sizes, model) as sample:
-        yield sample
 
 
 @contextmanager
