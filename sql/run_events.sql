@@ -121,7 +121,7 @@ event AS (
                 AND run_events.seq BETWEEN segment.from_seq AND segment.to_seq
                 -- Numbers are dense, so that no plan can read more than the page: without statistics
                 -- one would take the whole rest of a log to sort it.
-                AND run_events.seq <= %(after)s + %(page_size)s
+                AND run_events.seq <= %(up_to)s
             ORDER BY run_events.seq
             LIMIT %(page_size)s
         ) AS event

@@ -30,6 +30,7 @@ _SQL: Final = _sql.load("run_events")
 
 MAX_EVENTS: Final = 10_000
 MAX_PAGE_SIZE: Final = 10_000
+MAX_SEQ: Final = (1 << 63) - 1
 
 _NULL: Final = b"null"
 _FIELDS: Final = 2
@@ -288,7 +289,12 @@ def read_run_events(
 
     return Statement(
         _SQL["read_run_events"],
-        {"run_id": run_id, "after": after, "page_size": page_size},
+        {
+            "run_id": run_id,
+            "after": after,
+            "up_to": min(after + page_size, MAX_SEQ),
+            "page_size": page_size,
+        },
         read,
         lambda: not_found("run", run_id),
         prepare=False,

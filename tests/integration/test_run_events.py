@@ -332,6 +332,15 @@ def test_pages_visit_each_event_once(call: Caller, count: int, page_size: int) -
     assert seen == list(range(1, count + 1))
 
 
+def test_after_the_largest_number_there_is_nothing(call: Caller) -> None:
+    run = new_run(call)
+    call(append_run_events, run.id, tokens(1))
+
+    page = call(read_run_events, run.id, after=2**63 - 1)
+
+    assert (page.last_seq, page.events) == (1, [])
+
+
 def test_a_page_reads_no_more_of_a_log_than_itself(connect: Connect) -> None:
     """By no plan: of a log that was just imported nothing is known that tells which one is good."""
     conn = connect()
