@@ -27,7 +27,7 @@ from pydantic_core import core_schema
 
 from ._json import Json as EncodedJson
 from ._json import equal, nullable, step, storable, unstorable
-from ._plain import Make, Plain, maker
+from ._plain import Known, Make, Plain, maker
 from .errors import InvalidPayload
 from .ids import is_run, new_child_id, run_of
 from .payloads import current_rules
@@ -206,14 +206,22 @@ ParentsRunId = Annotated[UUID, AfterValidator(_of_parents)]
 ChildId = Annotated[UUID, AfterValidator(_of_run)]
 """The id of something that belongs to the run of the field `run_id`, which stands before it."""
 
+
+def _is_text(value: object) -> bool:
+    if type(value) is not str or not value.isascii() or "\0" in value:
+        return False
+    return len(value) <= current_rules().max_bytes
+
+
 # What pydantic would take as it is. A dict or a list it copies.
 _PLAIN: Final = (
     (Json, Plain("True")),
     (JsonObject, Plain("type({v}) is dict", "{v}.copy()")),
     (JsonArray, Plain("type({v}) is list", "{v}.copy()")),
     (Key, Plain("is_key({v})")),
+    (Text, Plain("_is_text({v})", functions=(_is_text,))),
     (RunId, Plain("(type({v}) is UUID and is_run({v}))")),
-    (ParentsRunId, Plain("is_run_of({v}, values)")),
+    (ParentsRunId, Plain("is_run_of({v}, {before})")),
     (ChildId, Plain("is_of_run({v}, {run_id})")),
 )
 
@@ -269,6 +277,9 @@ class Input(_Reticent):
 
     optional_fields: ClassVar[frozenset[str]] = frozenset()
     """The fields that the database fills when they are None."""
+
+    plain_types: ClassVar[Known] = _PLAIN
+    """Types of its fields, and which values pydantic need not be asked about."""
 
     def __init__(self, /, **data: Any) -> None:
         if not (MAKERS.get(self.__class__) or _maker(self.__class__))(self, data):
@@ -375,7 +386,7 @@ MAKERS: Final[dict[type[Input], Make]] = {}
 
 def _maker(model: type[Input]) -> Make:
     """Return what makes an input of plain values; it is written when the first one is made."""
-    return MAKERS.setdefault(model, maker(model, Input, _PLAIN))
+    return MAKERS.setdefault(model, maker(model, Input, model.plain_types))
 
 
 def child_of_run(data: dict[str, Any]) -> UUID:

@@ -11,7 +11,8 @@ from __future__ import annotations
 import inspect
 import types
 import typing
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from datetime import timedelta
 from typing import Annotated, Any, Final, Literal, NamedTuple, Union, cast, get_args, get_origin
 from uuid import UUID
 
@@ -27,24 +28,27 @@ Make = Callable[[BaseModel, dict[str, Any]], bool]
 class Plain(NamedTuple):
     """The plain values of a type: an expression that is true of the value `{v}` if it is one.
 
-    It may use the functions of this module, `values`, the fields before, and `{run_id}`, the one
-    of that name. `taken` is what is kept of the value.
+    It may use the functions of this module, `values`, in which all fields before are as they are
+    kept, `{before}`, a tuple of them, and `{run_id}`, the one of that name. `taken` is what is kept
+    of the value. `functions` are what else the two call.
     """
 
     condition: str
     taken: str = "{v}"
+    functions: tuple[Callable[..., object], ...] = ()
 
 
 Known = Sequence[tuple[Any, Plain]]
 """The types of fields whose plain values are known."""
 
+_ABSENT: Final = object()
 _LONGEST: Final = 255
-_SIMPLE: Final = (type(None), bool, int, str)
+_SIMPLE: Final = (type(None), bool, int, str, timedelta)
 _MAKE: Final = """
 def make(self, given):
-    if not names.issuperset(given):
+    values = defaults | given
+    if len(values) != {count}:
         return False
-    values = {{}}
     {steps}
     set_fields(self, values)
     set_names(self, set(given))
@@ -66,11 +70,11 @@ def is_of_run(id: object, run_id: UUID) -> bool:
     return type(id) is UUID and run_of(id) == run_id
 
 
-def is_run_of(id: object, values: dict[str, Any]) -> bool:
-    """Say of an id that it is a run's, and the run of all ids in the fields before."""
+def is_run_of(id: object, ids: Iterable[UUID | None]) -> bool:
+    """Say of an id that it is a run's, and the run of all these ids."""
     if type(id) is not UUID or not is_run(id):
         return False
-    return all(value is None or is_of_run(value, id) for value in values.values())
+    return all(each is None or is_of_run(each, id) for each in ids)
 
 
 def holds(validate: Callable[[BaseModel], BaseModel], made: BaseModel) -> bool:
@@ -91,15 +95,16 @@ def maker(model: type[BaseModel], base: type[BaseModel], known: Known) -> Make:
     except NameError:
         # A name that only its author's type checker can see.
         return _leave
+    defaults = dict.fromkeys(model.model_fields, _ABSENT)
     place: dict[str, Any] = {
         "UUID": UUID,
-        "absent": object(),
+        "absent": _ABSENT,
+        "defaults": defaults,
         "holds": holds,
         "is_key": is_key,
         "is_of_run": is_of_run,
         "is_run": is_run,
         "is_run_of": is_run_of,
-        "names": frozenset(model.model_fields),
         "set_fields": BaseModel.__dict__["__dict__"].__set__,
         "set_names": BaseModel.__dict__["__pydantic_fields_set__"].__set__,
         "set_extra": BaseModel.__dict__["__pydantic_extra__"].__set__,
@@ -107,16 +112,25 @@ def maker(model: type[BaseModel], base: type[BaseModel], known: Known) -> Make:
     }
     steps: list[str] = []
     variables: dict[str, str] = {}
-    for name, field in model.model_fields.items():
-        v = variables[name] = f"v{len(variables)}"
+    for number, (name, field) in enumerate(model.model_fields.items()):
+        v = f"v{number}"
         plain = _plain(hints[name], field, known)
         if plain is None or ("{run_id}" in plain.condition and "run_id" not in variables):
             plain = Plain("False")
-        words = {"v": v, "run_id": variables.get("run_id")}
-        steps += _steps(name, v, field, Plain(*(part.format(**words) for part in plain)), place)
+        place |= {each.__name__: each for each in plain.functions}
+        before = "".join(f"{variable}, " for variable in variables.values())
+        words = {"v": v, "before": f"({before})", "run_id": variables.get("run_id")}
+        plain = Plain(plain.condition.format(**words), plain.taken.format(**words))
+        if type(field.default) in _SIMPLE:
+            defaults[name] = field.default
+        if field.default_factory is not None:
+            place[f"{v}_default"] = field.default_factory
+        steps += _steps(name, v, field, plain)
+        variables[name] = v
     valid = [f"holds(validator{number}, self)" for number, _ in enumerate(validators)]
     place |= {f"validator{number}": each for number, each in enumerate(validators)}
-    made = _MAKE.format(steps="\n    ".join(steps), valid=" and ".join(valid) or "True")
+    words = {"steps": "\n    ".join(steps), "valid": " and ".join(valid) or "True"}
+    made = _MAKE.format(count=len(defaults), **words)
     exec(made, place)  # noqa: S102 - of names of fields, and what is written here.
     return cast("Make", place["make"])
 
@@ -143,30 +157,28 @@ def _validators(model: type[BaseModel]) -> list[Callable[[Any], Any]] | None:
     return validators
 
 
-def _steps(name: str, v: str, field: FieldInfo, plain: Plain, place: dict[str, Any]) -> list[str]:
+def _steps(name: str, v: str, field: FieldInfo, plain: Plain) -> list[str]:
     """Return the lines that take one field."""
+    take = f"{v} = values[{name!r}]"
+    keep = [] if plain.taken == v else [f"values[{name!r}] = {v} = {plain.taken}"]
     refuse = (
         [] if plain.condition == "True" else [f"if not ({plain.condition}):", "    return False"]
     )
-    keep = f"values[{name!r}] = {plain.taken}"
-    make, default = field.default_factory, repr(field.default)
-    if make is not None and not field.validate_default:
-        place[f"{v}_default"] = make
+    if field.default_factory is not None and not field.validate_default:
         given = "values" if field.default_factory_takes_validated_data else ""
         return [
-            f"{v} = given.get({name!r}, absent)",
+            take,
             f"if {v} is absent:",
             f"    values[{name!r}] = {v} = {v}_default({given})",
             "else:",
-            *(f"    {line}" for line in [*refuse, keep]),
+            *(f"    {line}" for line in [*refuse, *keep] or ["pass"]),
         ]
-    if field.is_required() or field.validate_default or type(field.default) not in _SIMPLE:
+    if type(field.default) not in _SIMPLE:
         # What is absent is plain to no type but that of JSON.
-        refuse = refuse or [f"if {v} is absent:", "    return False"]
-        return [f"{v} = given.get({name!r}, absent)", *refuse, keep]
-    if plain.condition == "False":
-        return [f"if {name!r} in given:", "    return False", f"values[{name!r}] = {default}"]
-    return [f"{v} = given.get({name!r}, {default})", *refuse, keep]
+        return [take, *(refuse or [f"if {v} is absent:", "    return False"]), *keep]
+    if plain.condition == "False" and not field.validate_default:
+        return [take, f"if {name!r} in given:", "    return False"]
+    return [take, *refuse, *keep]
 
 
 def _plain(hint: Any, field: FieldInfo, known: Known) -> Plain | None:
@@ -180,7 +192,7 @@ def _plain(hint: Any, field: FieldInfo, known: Known) -> Plain | None:
     if plain is None or len(rest) == len(parts):
         return plain
     taken = plain.taken if plain.taken == "{v}" else f"None if {{v}} is None else {plain.taken}"
-    return Plain(f"{{v}} is None or {plain.condition}", taken)
+    return plain._replace(condition=f"{{v}} is None or {plain.condition}", taken=taken)
 
 
 def _known(hint: Any, known: Known) -> Plain | None:

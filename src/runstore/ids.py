@@ -20,14 +20,17 @@ from .errors import InvalidPayload
 _CHILD_BITS: Final = 48
 _CHILD_MASK: Final = (1 << _CHILD_BITS) - 1
 _RUN_MASK: Final = (1 << 128) - 1 - _CHILD_MASK
+_LONE_BITS: Final = 74
+_AFTER_VARIANT: Final = (1 << 62) - 1
 _DRAWN: Final = 32  # how many ids' random bits are got at once
 _TICKS: Final = 1 << 26  # the random bits of a run id, which count up within a millisecond
 
 
 class _Chance:
-    """Random bits, of which the kernel is asked for many at a time."""
+    """So many random bits, of which the kernel is asked for many at a time."""
 
-    def __init__(self) -> None:
+    def __init__(self, bits: int) -> None:
+        self._bits = bits
         # Taking one of them is a single step, whatever the number of threads.
         self._ready: deque[int] = deque()
 
@@ -36,8 +39,9 @@ class _Chance:
         try:
             return self._ready.pop()
         except IndexError:
-            drawn = int.from_bytes(os.urandom(_DRAWN * _CHILD_BITS // 8), "big")
-            bits = [drawn >> place * _CHILD_BITS & _CHILD_MASK for place in range(_DRAWN)]
+            drawn = int.from_bytes(os.urandom(_DRAWN * self._bits // 8), "big")
+            mask = (1 << self._bits) - 1
+            bits = [drawn >> place * self._bits & mask for place in range(_DRAWN)]
             self._ready.extend(bits[1:])
             return bits[0]
 
@@ -46,7 +50,8 @@ class _Chance:
         self._ready = deque()
 
 
-_chance: Final = _Chance()
+_chance: Final = _Chance(_CHILD_BITS)
+_lone_chance: Final = _Chance(_LONE_BITS)
 
 
 class _Clock:
@@ -78,6 +83,7 @@ _clock: Final = _Clock()
 if hasattr(os, "register_at_fork"):
     # The first one that is registered comes first, and the second one asks it.
     os.register_at_fork(after_in_child=_chance.after_fork)
+    os.register_at_fork(after_in_child=_lone_chance.after_fork)
     os.register_at_fork(after_in_child=_clock.after_fork)
 
 
@@ -99,7 +105,7 @@ def new_child_id(run_id: UUID) -> UUID:
     """
     if type(run_id) is not UUID:
         run_id = _checked(run_id)
-    # `_uuid`, written out: two ids are made for every step and every call of a tool.
+    # Written out like the others: two ids are made for every step and every call of a tool.
     id = _new(UUID)
     _set_int(id, run_id.int & _RUN_MASK | _chance.next())
     _set_is_safe(id, _UNKNOWN)
@@ -118,23 +124,20 @@ def run_of(id: UUID) -> UUID:
 
 def new_lone_id() -> UUID:
     """Return a new id for something that belongs to no run: 74 of its bits are random."""
-    chance = _chance.next() << _CHILD_BITS | _chance.next()
-    return _version_7(time.time_ns() // 1_000_000, chance >> 84, chance & (1 << 62) - 1)
+    chance = _lone_chance.next()
+    return _version_7(time.time_ns() // 1_000_000, chance >> 62, chance & _AFTER_VARIANT)
 
 
 def _version_7(milliseconds: int, before_variant: int, after_variant: int) -> UUID:
-    return _uuid(milliseconds << 80 | 0x7 << 76 | before_variant << 64 | 0b10 << 62 | after_variant)
-
-
-def _uuid(number: int) -> UUID:
     # UUID's own way leads past the five other forms that it may be made from.
     id = _new(UUID)
-    _set_int(id, number)
+    _set_int(id, milliseconds << 80 | _VERSION_7 | before_variant << 64 | after_variant)
     _set_is_safe(id, _UNKNOWN)
     return id
 
 
 _new: Final = object.__new__
+_VERSION_7: Final = 0x7 << 76 | 0b10 << 62
 _set_int: Final = UUID.__dict__["int"].__set__
 _set_is_safe: Final = UUID.__dict__["is_safe"].__set__
 _UNKNOWN: Final = SafeUUID.unknown

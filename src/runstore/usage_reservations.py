@@ -10,6 +10,7 @@ from pydantic import Field, JsonValue
 
 from . import _sql
 from ._models import Row
+from ._plain import Known, Plain
 from ._query import Rows, Statement, Steps, query, reads
 from ._statements import get, maker, refuse_differences, transition
 from ._usage import Amounts, NewUsageInput
@@ -23,8 +24,16 @@ _KEY: Final = "usage_reservations_pkey"
 
 ReservationStatus = Literal["held", "settled", "released", "expired"]
 
-Hold = Annotated[timedelta, Field(gt=timedelta(), le=timedelta(days=366))]
+_NO_TIME: Final = timedelta()
+_LONGEST_HOLD: Final = timedelta(days=366)
+
+Hold = Annotated[timedelta, Field(gt=_NO_TIME, le=_LONGEST_HOLD)]
 """How long a hold lasts from now."""
+
+
+def is_hold(value: object) -> bool:
+    """Say that a hold may last so long."""
+    return type(value) is timedelta and _NO_TIME < value <= _LONGEST_HOLD
 
 
 class Reservation(Row):
@@ -59,6 +68,10 @@ class NewReservation(NewUsageInput):
 
     entity: ClassVar[str] = RESERVATION
     changing_fields: ClassVar[frozenset[str]] = frozenset({"hold_for"})
+    plain_types: ClassVar[Known] = (
+        *NewUsageInput.plain_types,
+        (Hold, Plain("is_hold({v})", functions=(is_hold,))),
+    )
 
     amounts: Amounts
     """How much of each meter is to be held, at most, in the meter's own unit."""
@@ -79,7 +92,7 @@ def granted(data: NewReservation, grant: tuple[Any, ...]) -> Reservation:
     """Make the reservation of its input and its `Grant`."""
     tenant_id, metadata, created_at, expires_at = grant
     asked = data.__dict__
-    return maker(Reservation)(
+    return _make_reservation(
         (
             asked["id"],
             tenant_id,
@@ -97,6 +110,9 @@ def granted(data: NewReservation, grant: tuple[Any, ...]) -> Reservation:
             None,
         )
     )
+
+
+_make_reservation: Final = maker(Reservation)
 
 
 def _decided(data: NewReservation, rows: Rows) -> Reservation:

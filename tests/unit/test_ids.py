@@ -149,18 +149,22 @@ for _ in range(20):
     assert len(set(ids)) == len(ids)
 
 
-def test_a_forked_child_does_not_repeat_its_parents_ids_of_children() -> None:
+@pytest.mark.parametrize("take", ["new_child_id(run_id)", "new_lone_id()"])
+def test_a_forked_child_does_not_repeat_its_parents_random_bits(take: str) -> None:
     ids = answer(
-        """
-import os
+        f"""
+import os, time
 from runstore import new_child_id, new_run_id
+from runstore.ids import new_lone_id
+now = time.time_ns()
+time.time_ns = lambda: now
 run_id = new_run_id()
-new_child_id(run_id)
+{take}
 pid = os.fork()
 if pid:
     os.waitpid(pid, 0)
-ids = [new_child_id(run_id) for _ in range(50)]
-os.write(1, "".join(f"{id}\\n" for id in ids).encode())
+ids = [{take} for _ in range(50)]
+os.write(1, "".join(f"{{id}}\\n" for id in ids).encode())
 if not pid:
     os._exit(0)
 """

@@ -58,7 +58,10 @@ ODD: list[Any] = [
     None, True, 1, -1, 1.0, 1 << 31, (1 << 63) - 1, 1 << 63, "", "a key", "é", "a\0", "\ud800",
     "a" * 255, "a" * 256, Odd("text"), b"a key", "true", "7", "open", "closed", RUN, CHILD, SIBLING,
     STRANGER, str(RUN), NOW, timedelta(1), Decimal("1.5"), {}, {"a": [1]}, {1: 2}, [], [None], (),
-    {1}, object(), float("nan"),
+    {1}, object(), float("nan"), {"tokens": 5}, {"tokens": -5}, {"tokens": True}, {"tokens": None},
+    {"input_tokens": 1, "cache_read_tokens": 2}, {"input_tokens": -1, "cache_read_tokens": 2},
+    {"output_tokens": 3, "reasoning_tokens": 2}, {"cost_nanousd": 1}, {"tokens": 1 << 60},
+    dict.fromkeys(map(str, range(33)), 1),
 ]  # fmt: skip
 LIKELY: dict[type[Input], dict[str, Any]] = {
     NewRunEvent: {"type": "message", "payload": {"a": 1}},
@@ -79,13 +82,15 @@ LIKELY: dict[type[Input], dict[str, Any]] = {
     SectionDraft: {"slug": "start", "content": "text", "citations": [1], "position": 3},
     NewQuota: {"subject_id": "zoe", "meter": "tokens", "period": "day", "limit_amount": 9},
     NewReservation: {"subject_id": "zoe", "amounts": {"tokens": 1}, "run_id": RUN},
-    NewUsage: {"subject_id": "zoe", "amounts": {"tokens": 1}, "tool_call_id": CHILD},
+    NewUsage: {
+        "subject_id": "zoe", "amounts": {"tokens": 1}, "costs": {"tokens": 5}, "tool_call_id": CHILD
+    },
     NewPrice: {
         "provider": "p", "model": "m", "meter": "tokens", "valid_from": NOW, "price": Decimal(1)
     },
 }  # fmt: skip
-# Of these a field that every caller gives is left to pydantic.
-LEFT_TO_PYDANTIC = {NewMemoryRecord, NewPrice, NewReservation, NewUsage, SectionDraft}
+# Of this a field that every caller gives is left to pydantic.
+LEFT_TO_PYDANTIC = {NewPrice}
 
 
 def ask_pydantic(made: Any, given: dict[str, Any]) -> bool:
