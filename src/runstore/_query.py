@@ -171,8 +171,12 @@ def _send(conn: Connection[Any], statement: Statement[Any]) -> Rows:
 
 async def _send_async(conn: AsyncConnection[Any], statement: Statement[Any]) -> Rows:
     try:
-        async with conn.lock:
+        # Without the two coroutines of `async with`.
+        await conn.lock.acquire()
+        try:
             rows = await wait(conn, wire_of(conn).exchange(statement))
+        finally:
+            conn.lock.release()
         return await _send_by_async_cursor(conn, statement) if rows is None else rows
     except (psycopg.Error, UnicodeEncodeError) as error:
         raise translate(error) from None
@@ -197,55 +201,45 @@ async def _send_by_async_cursor(conn: AsyncConnection[Any], statement: Statement
 
 
 def _run(conn: Connection[Any], statement: Statement[R]) -> R:
-    if statement.refused is None:
-        rows = _send(conn, statement)
-    else:
-        try:
-            rows = _try(conn, statement)
-        except RunstoreError as error:
-            return drive(conn, statement.refused(error))
+    refused = statement.refused
+    within = refused is not None and conn.pgconn.transaction_status == TransactionStatus.INTRANS
+    try:
+        if within:
+            with conn.transaction():
+                rows = _send(conn, statement)
+        else:
+            rows = _send(conn, statement)
+    except RunstoreError as error:
+        if refused is None:
+            raise
+        # Without autocommit the statement has opened the transaction, and is all that is in it.
+        if not within and not conn.autocommit:
+            conn.rollback()
+        return drive(conn, refused(error))
     if not rows and statement.absent is not None:
         return drive(conn, statement.absent())
     return statement.read(rows)
 
 
 async def _run_async(conn: AsyncConnection[Any], statement: Statement[R]) -> R:
-    if statement.refused is None:
-        rows = await _send_async(conn, statement)
-    else:
-        try:
-            rows = await _try_async(conn, statement)
-        except RunstoreError as error:
-            return await drive_async(conn, statement.refused(error))
+    refused = statement.refused
+    within = refused is not None and conn.pgconn.transaction_status == TransactionStatus.INTRANS
+    try:
+        if within:
+            async with conn.transaction():
+                rows = await _send_async(conn, statement)
+        else:
+            rows = await _send_async(conn, statement)
+    except RunstoreError as error:
+        if refused is None:
+            raise
+        # Without autocommit the statement has opened the transaction, and is all that is in it.
+        if not within and not conn.autocommit:
+            await conn.rollback()
+        return await drive_async(conn, refused(error))
     if not rows and statement.absent is not None:
         return await drive_async(conn, statement.absent())
     return statement.read(rows)
-
-
-def _try(conn: Connection[Any], statement: Statement[Any]) -> Rows:
-    if conn.pgconn.transaction_status == TransactionStatus.INTRANS:
-        with conn.transaction():
-            return _send(conn, statement)
-    try:
-        return _send(conn, statement)
-    except RunstoreError:
-        # Without autocommit the statement has opened the transaction, and is all that is in it.
-        if not conn.autocommit:
-            conn.rollback()
-        raise
-
-
-async def _try_async(conn: AsyncConnection[Any], statement: Statement[Any]) -> Rows:
-    if conn.pgconn.transaction_status == TransactionStatus.INTRANS:
-        async with conn.transaction():
-            return await _send_async(conn, statement)
-    try:
-        return await _send_async(conn, statement)
-    except RunstoreError:
-        # Without autocommit the statement has opened the transaction, and is all that is in it.
-        if not conn.autocommit:
-            await conn.rollback()
-        raise
 
 
 def drive(conn: Connection[Any], steps: Steps[R]) -> R:
