@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
 from struct import Struct
 from typing import Any, Final
@@ -58,9 +58,19 @@ class ArrayDumper(Dumper):
         return obj
 
 
-def arrays_of(text: str, columns: Mapping[str, Iterable[Any]]) -> dict[str, Array]:
+def arrays_of(text: str, columns: Mapping[str, Sequence[Any]]) -> dict[str, Array]:
     """Make the arrays of a statement from its columns, each of the type that the text says."""
-    return {name: array(type, columns[name]) for name, type in _types_of(text)}
+    return {name: _array_of(type, columns[name]) for name, type in _types_of(text)}
+
+
+def _array_of(type: str, column: Sequence[Any]) -> Array:
+    if not column or any(column) or column.count(None) < len(column):
+        return array(type, column)
+    # Nothing but NULL, as many columns are that a batch has no use for.
+    made = Array(_HEADER.size)
+    made += _NULL * len(column)
+    _HEADER.pack_into(made, 0, 1, 1, _ELEMENTS[type][0], len(column), 1)
+    return made
 
 
 @functools.cache

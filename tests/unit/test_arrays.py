@@ -37,6 +37,10 @@ def test_an_array_reads_back_equal(type: str, data: st.DataObject) -> None:
     made = array(type, iter(values))
     assert element_of(made) == adapters.types[type].oid
     assert elements_of(made) == values
+    # A column of which nothing is given is made in another way.
+    for column in (values, [None] * len(values)):
+        whole = arrays_of(f"%(column)b::{type}[]", {"column": column})["column"]
+        assert whole == array(type, column)
 
 
 def test_a_statement_says_the_types_of_its_arrays() -> None:
