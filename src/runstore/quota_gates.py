@@ -11,9 +11,9 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import deque
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, overload
 from uuid import UUID
 
@@ -110,9 +110,55 @@ class _Caller:
     """Somebody who waits: to be answered, or to send the next batch."""
 
     data: NewReservation
-    wake: Callable[[], object]
-    leads: bool = False
-    answer: _Answer = None
+    leads: bool = field(default=False, init=False)
+    answer: _Answer = field(default=None, init=False)
+
+    @property
+    def subject(self) -> _Subject:
+        """Whose reservation it is."""
+        return self.data.tenant_id, self.data.subject_id
+
+    def wake(self) -> None:
+        """Have it go on. Raises `RuntimeError` when it never will."""
+        raise NotImplementedError
+
+
+@dataclass(eq=False, slots=True)
+class _Thread(_Caller):
+    """A thread, which waits for a lock that it holds."""
+
+    _turn: threading.Lock = field(default_factory=threading.Lock, init=False)
+
+    def __post_init__(self) -> None:
+        self._turn.acquire()
+
+    def wait(self) -> None:
+        self._turn.acquire()
+
+    def wake(self) -> None:
+        self._turn.release()
+
+
+@dataclass(eq=False, slots=True)
+class _Task(_Caller):
+    """A task, which its own loop wakes as a matter of course, and another thread by a call."""
+
+    loop: asyncio.AbstractEventLoop
+    turn: asyncio.Future[None] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.turn = self.loop.create_future()
+
+    def wake(self) -> None:
+        if _running_loop() is self.loop:
+            self._take_turn()
+        else:
+            self.loop.call_soon_threadsafe(self._take_turn)
+
+    def _take_turn(self) -> None:
+        # It may have been cancelled meanwhile.
+        if not self.turn.done():
+            self.turn.set_result(None)
 
 
 class QuotaGate:
@@ -163,16 +209,15 @@ class QuotaGate:
     def _reserve(self, source: BlockingSource, data: NewReservation) -> Reservation:
         if isinstance(source, Connection) and not _commits_at_once(source):
             return reserve_usage(source, data)
-        turn = threading.Event()
-        caller = _Caller(data, turn.set)
+        caller = _Thread(data)
         if not self._lead(caller):
             try:
-                turn.wait()
+                caller.wait()
             except BaseException:
                 self._withdraw(caller)
                 raise
         if caller.leads:
-            batch = [caller]
+            batch: list[_Caller] = [caller]
             try:
                 with _lend(source) as conn:
                     self._gather(batch)
@@ -188,17 +233,15 @@ class QuotaGate:
     async def _reserve_async(self, source: AsyncioSource, data: NewReservation) -> Reservation:
         if isinstance(source, AsyncConnection) and not _commits_at_once(source):
             return await reserve_usage(source, data)
-        loop = asyncio.get_running_loop()
-        turn: asyncio.Future[None] = loop.create_future()
-        caller = _Caller(data, _waker(loop, turn))
+        caller = _Task(data, asyncio.get_running_loop())
         if not self._lead(caller):
             try:
-                await turn
+                await caller.turn
             except BaseException:
                 self._withdraw(caller)
                 raise
         if caller.leads:
-            batch = [caller]
+            batch: list[_Caller] = [caller]
             try:
                 async with _lend_async(source) as conn:
                     # Those whom the batch before has woken with this one may come again.
@@ -215,7 +258,7 @@ class QuotaGate:
 
     def _lead(self, caller: _Caller) -> bool:
         """Say that a caller may go at once, or let it wait for whoever is at work."""
-        subject = _subject_of(caller)
+        subject = caller.subject
         with self._lock:
             waiting = self._waiting.get(subject)
             if waiting is None:
@@ -230,7 +273,7 @@ class QuotaGate:
         [leader] = batch
         ids = {leader.data.id.int}
         with self._lock:
-            waiting = self._waiting[_subject_of(leader)]
+            waiting = self._waiting[leader.subject]
             while waiting and len(batch) < self._max_batch and waiting[0].data.id.int not in ids:
                 batch.append(waiting.popleft())
                 ids.add(batch[-1].data.id.int)
@@ -238,7 +281,7 @@ class QuotaGate:
     def _hand_over(self, batch: list[_Caller]) -> None:
         """Let the next one lead, and those of a batch go: with an answer or to decide alone."""
         leader, *followers = batch
-        subject = _subject_of(leader)
+        subject = leader.subject
         with self._lock:
             waiting = self._waiting[subject]
             if waiting:
@@ -256,7 +299,7 @@ class QuotaGate:
     def _withdraw(self, caller: _Caller) -> None:
         """Take somebody who will not wait any longer out of the line."""
         with self._lock:
-            waiting = self._waiting.get(_subject_of(caller))
+            waiting = self._waiting.get(caller.subject)
             if waiting is not None and caller in waiting:
                 waiting.remove(caller)
         if caller.leads:
@@ -271,22 +314,6 @@ def _lend_async(source: AsyncioSource) -> AbstractAsyncContextManager[AsyncConne
     return source.connection() if isinstance(source, AsyncConnectionPool) else nullcontext(source)
 
 
-def _waker(loop: asyncio.AbstractEventLoop, turn: asyncio.Future[None]) -> Callable[[], object]:
-    def take_turn() -> None:
-        # It may have been cancelled meanwhile.
-        if not turn.done():
-            turn.set_result(None)
-
-    def wake() -> None:
-        # From its own loop that is a matter of course, from another thread a system call.
-        if _running_loop() is loop:
-            take_turn()
-        else:
-            loop.call_soon_threadsafe(take_turn)
-
-    return wake
-
-
 def _running_loop() -> asyncio.AbstractEventLoop | None:
     try:
         return asyncio.get_running_loop()
@@ -296,10 +323,6 @@ def _running_loop() -> asyncio.AbstractEventLoop | None:
 
 def _commits_at_once(conn: Connection[Any] | AsyncConnection[Any]) -> bool:
     return conn.autocommit and conn.info.transaction_status is TransactionStatus.IDLE
-
-
-def _subject_of(caller: _Caller) -> _Subject:
-    return caller.data.tenant_id, caller.data.subject_id
 
 
 def _send(batch: list[_Caller]) -> Steps[list[_Answer]]:
