@@ -4,10 +4,9 @@
 
 -- name: record_usage :many
 -- Log amounts without a hold, and count them in every quota that the subject has on their meters.
--- Counters are found, locked and made as reserve_usage does it with those of several quotas; where
--- there is one quota only, a counter that is missing is made with the amount.
+-- Counters are found, locked, made and changed as reserve_usage does it.
 -- No row: a hard quota would be passed, a counter was missing, or the id is taken.
-WITH taken AS (
+WITH taken AS MATERIALIZED (
     SELECT usage_logs.id
     FROM runstore.usage_logs
     WHERE usage_logs.id = %(id)s
@@ -24,29 +23,49 @@ asked AS MATERIALIZED (
         quotas.id AS quota_id,
         quotas.meter,
         runstore.window_start(quotas.period, quotas.timezone, statement_timestamp()) AS window_start,
-        quotas.limit_amount,
-        quotas.hard AND NOT %(force)s AS bound,
+        CASE WHEN quotas.hard AND NOT %(force)s THEN quotas.limit_amount END AS ceiling,
         (%(amounts)s::jsonb ->> quotas.meter)::bigint AS amount,
+        coalesce(seen.used, 0) AS used,
+        coalesce(seen.held, 0) AS held,
+        seen.quota_id IS NOT NULL AS counted,
         count(*) OVER () = 1 AS alone
     FROM runstore.quotas
+    LEFT JOIN runstore.usage_counters AS seen
+        ON
+            quotas.tenant_id = seen.tenant_id
+            AND quotas.subject_id = seen.subject_id
+            AND quotas.id = seen.quota_id
+            AND runstore.window_start(quotas.period, quotas.timezone, statement_timestamp())
+            = seen.window_start
     WHERE quotas.tenant_id = coalesce(%(tenant_id)s::text, runstore.current_tenant_id())
         AND quotas.subject_id = %(subject_id)s
         AND (%(amounts)s::jsonb ->> quotas.meter) IS NOT NULL
 ),
 
-seen AS MATERIALIZED (
+added AS (
+    INSERT INTO runstore.usage_counters (tenant_id, subject_id, quota_id, window_start, used)
     SELECT
+        asked.tenant_id,
+        asked.subject_id,
         asked.quota_id,
-        usage_counters.quota_id IS NOT NULL AS counted,
-        NOT asked.bound OR asked.amount
-        <= greatest(asked.limit_amount - coalesce(usage_counters.used + usage_counters.held, 0), 0) AS fits
+        asked.window_start,
+        asked.amount
     FROM asked
-    LEFT JOIN runstore.usage_counters
-        ON
-            asked.tenant_id = usage_counters.tenant_id
-            AND asked.subject_id = usage_counters.subject_id
-            AND asked.quota_id = usage_counters.quota_id
-            AND asked.window_start = usage_counters.window_start
+    WHERE asked.alone
+        AND (asked.ceiling IS NULL OR asked.amount <= greatest(asked.ceiling - asked.used - asked.held, 0))
+        AND NOT EXISTS (SELECT FROM taken)
+    ON CONFLICT (tenant_id, subject_id, quota_id, window_start) DO UPDATE
+        SET used = usage_counters.used + excluded.used
+        WHERE excluded.used
+        <= greatest(
+            coalesce(
+                (SELECT asked.ceiling FROM asked WHERE asked.alone)
+                - usage_counters.used - usage_counters.held,
+                excluded.used
+            ),
+            0
+        )
+    RETURNING quota_id
 ),
 
 locked AS MATERIALIZED (
@@ -55,10 +74,7 @@ locked AS MATERIALIZED (
         usage_counters.subject_id,
         usage_counters.quota_id,
         usage_counters.window_start,
-        asked.meter,
-        asked.amount,
-        NOT asked.bound OR asked.amount
-        <= greatest(asked.limit_amount - usage_counters.used - usage_counters.held, 0) AS fits
+        asked.amount
     FROM asked
     INNER JOIN runstore.usage_counters
         ON
@@ -66,7 +82,11 @@ locked AS MATERIALIZED (
             AND asked.subject_id = usage_counters.subject_id
             AND asked.quota_id = usage_counters.quota_id
             AND asked.window_start = usage_counters.window_start
-    WHERE (SELECT bool_and(seen.counted AND seen.fits) FROM seen)
+    WHERE NOT asked.alone
+        AND (
+            asked.ceiling IS NULL
+            OR asked.amount <= greatest(asked.ceiling - usage_counters.used - usage_counters.held, 0)
+        )
     ORDER BY
         usage_counters.tenant_id,
         usage_counters.subject_id,
@@ -76,69 +96,44 @@ locked AS MATERIALIZED (
 ),
 
 made AS (
-    INSERT INTO runstore.usage_counters (tenant_id, subject_id, quota_id, window_start, used)
+    INSERT INTO runstore.usage_counters (tenant_id, subject_id, quota_id, window_start)
     SELECT
         quotas.tenant_id,
         quotas.subject_id,
         quotas.id,
-        asked.window_start,
-        CASE WHEN asked.alone THEN asked.amount ELSE 0 END
+        asked.window_start
     FROM asked
-    INNER JOIN seen ON asked.quota_id = seen.quota_id
     INNER JOIN runstore.quotas
         ON
             asked.tenant_id = quotas.tenant_id
             AND asked.subject_id = quotas.subject_id
             AND asked.quota_id = quotas.id
-    WHERE NOT seen.counted
-        AND (SELECT bool_and(every_one.fits) FROM seen AS every_one)
+    WHERE NOT asked.alone
+        AND NOT asked.counted
+        AND (asked.ceiling IS NULL OR asked.amount <= asked.ceiling)
         AND NOT EXISTS (SELECT FROM taken)
     ORDER BY
         quotas.tenant_id,
         quotas.subject_id,
-        quotas.id,
-        asked.window_start
+        quotas.id
     FOR KEY SHARE OF quotas
     ON CONFLICT (tenant_id, subject_id, quota_id, window_start) DO NOTHING
-    RETURNING
-        quota_id,
-        window_start
-),
-
-granted AS (
-    SELECT
-        locked.quota_id,
-        locked.window_start,
-        locked.meter,
-        locked.amount,
-        locked.fits
-    FROM locked
-    UNION ALL
-    SELECT
-        made.quota_id,
-        made.window_start,
-        asked.meter,
-        asked.amount,
-        asked.alone AS fits
-    FROM made
-    INNER JOIN asked ON made.quota_id = asked.quota_id
 ),
 
 allowed AS MATERIALIZED (
     SELECT coalesce(%(tenant_id)s::text, runstore.current_tenant_id()) AS tenant_id
-    FROM granted
-    HAVING coalesce(bool_and(granted.fits), true)
-        AND count(*) = (SELECT count(*) FROM asked)
+    FROM asked
+    HAVING (count(*) = (SELECT count(*) FROM locked) OR EXISTS (SELECT FROM added))
         AND NOT EXISTS (SELECT FROM taken)
 ),
 
 charged AS (
     SELECT
-        granted.meter,
-        array_agg(granted.quota_id ORDER BY granted.quota_id) AS quota_ids,
-        array_agg(granted.window_start ORDER BY granted.quota_id) AS window_starts
-    FROM granted
-    GROUP BY granted.meter
+        asked.meter,
+        array_agg(asked.quota_id ORDER BY asked.quota_id) AS quota_ids,
+        array_agg(asked.window_start ORDER BY asked.quota_id) AS window_starts
+    FROM asked
+    GROUP BY asked.meter
 ),
 
 logged AS (

@@ -14,8 +14,8 @@ from ._pages import only, page
 from ._query import Rows, Statement, Steps, operation, query, reads
 from ._statements import maker, many
 from ._usage import NewUsageInput
-from .errors import Conflict, QuotaExceeded
-from .quotas import Period
+from .errors import Conflict, NotFound, QuotaExceeded, RunstoreError
+from .quotas import QUOTA, Period
 
 R = TypeVar("R")
 
@@ -146,6 +146,22 @@ def until_decided(
         if answer is not None:
             return answer
     raise Conflict("the subject's quotas changed at every attempt; repeat the call")
+
+
+def passing_over(key: str) -> Callable[[RunstoreError], Steps[None]]:
+    """Return what passes over an error that says what somebody did at the same time.
+
+    They took the id, whose constraint is `key`, or removed the quota.
+    """
+
+    def pass_over(error: RunstoreError) -> Steps[None]:
+        yield from ()
+        taken = isinstance(error, Conflict) and error.constraint == key
+        removed = isinstance(error, NotFound) and error.entity == QUOTA
+        if not taken and not removed:
+            raise error
+
+    return pass_over
 
 
 @query

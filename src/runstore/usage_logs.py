@@ -18,11 +18,11 @@ from ._statements import maker, many, refuse_differences
 from ._usage import Costs, NewUsageInput, SignedAmounts
 from .errors import Conflict, InvalidPayload, RunstoreError
 from .quotas import of_timezone
-from .usage_counters import until_decided
+from .usage_counters import passing_over, until_decided
 
 _SQL: Final = _sql.load("usage_logs")
 _USAGE: Final = "usage"
-_KEY: Final = "usage_logs_pkey"
+_pass_over_changes: Final = passing_over("usage_logs_pkey")
 
 Grouping = Literal["provider", "model", "run", "hour", "day", "week", "month"]
 _GROUPINGS: Final = get_args(Grouping)
@@ -131,8 +131,12 @@ def record_usage(data: NewUsage, *, force: bool = False) -> Statement[list[Usage
         return [make(row) for row in rows]
 
     def attempt() -> Statement[list[UsageLog] | None]:
-        sql = _SQL["record_usage"]
-        return Statement(sql, parameters, lambda rows: read(rows) or None, refused=_if_taken)
+        return Statement(
+            _SQL["record_usage"],
+            parameters,
+            lambda rows: read(rows) or None,
+            refused=_pass_over_changes,
+        )
 
     def undecided() -> Steps[list[UsageLog]]:
         return (
@@ -146,17 +150,10 @@ def record_usage(data: NewUsage, *, force: bool = False) -> Statement[list[Usage
         )
 
     def refused(error: RunstoreError) -> Steps[list[UsageLog]]:
-        yield from _if_taken(error)
+        yield from _pass_over_changes(error)
         return (yield from undecided())
 
     return Statement(_SQL["record_usage"], parameters, read, undecided, refused)
-
-
-def _if_taken(error: RunstoreError) -> Steps[None]:
-    """Pass over that somebody logged under the same id at the same time."""
-    yield from ()
-    if not isinstance(error, Conflict) or error.constraint != _KEY:
-        raise error
 
 
 def _repeated(data: NewUsage) -> Steps[list[UsageLog]]:

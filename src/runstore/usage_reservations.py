@@ -15,12 +15,11 @@ from ._query import Rows, Statement, Steps, query, reads
 from ._statements import get, maker, refuse_differences, transition
 from ._usage import Amounts, NewUsageInput
 from .errors import Conflict, NotFound, RunstoreError
-from .quotas import QUOTA
-from .usage_counters import ExceededQuota, until_decided
+from .usage_counters import ExceededQuota, passing_over, until_decided
 
 _SQL: Final = _sql.load("usage_reservations")
 RESERVATION: Final = "usage reservation"
-_KEY: Final = "usage_reservations_pkey"
+pass_over_changes: Final = passing_over("usage_reservations_pkey")
 
 ReservationStatus = Literal["held", "settled", "released", "expired"]
 
@@ -169,15 +168,6 @@ def decide(data: NewReservation) -> Steps[Reservation]:
             data, data.amounts, attempt=attempt, repeated=lambda: _repeated(data)
         )
     )
-
-
-def pass_over_changes(error: RunstoreError) -> Steps[None]:
-    """Pass over what somebody did at the same time: took the id, or removed the quota."""
-    yield from ()
-    taken = isinstance(error, Conflict) and error.constraint == _KEY
-    removed = isinstance(error, NotFound) and error.entity == QUOTA
-    if not taken and not removed:
-        raise error
 
 
 def _repeated(data: NewReservation) -> Steps[Reservation]:
