@@ -109,19 +109,19 @@ class Wire:
         except KeyError as missing:
             raise psycopg.ProgrammingError(f"query parameter missing: {missing}") from None
         values = transformer.dump_sequence(given, known.formats)
-        name = known.prepared.get(transformer.types) if to_prepare else None
+        name = known.prepared.get(transformer.types, b"") if to_prepare else b""
+        if not name and to_prepare:
+            name = yield from self._prepare_at_second_use(known)
         if name:
             pgconn.send_query_prepared(name, values, transformer.formats, _BINARY)
-            if statement.meanwhile is not None:
-                yield from send(pgconn)
-                statement.meanwhile()
-            result = _last((yield from execute(pgconn)))
-            if result.status != _ROWS:
-                result = yield from self._again(known, values, result)
         else:
-            result = yield from self._anew(known, values, to_prepare)
+            self._send_as_it_is(known, values)
+        if statement.meanwhile is not None:
+            yield from send(pgconn)
+            statement.meanwhile()
+        result = _last((yield from execute(pgconn)))
         if result.status != _ROWS:
-            raise _failure(result)
+            result = yield from self._repeat(known, name, values, result)
         transformer.set_pgresult(result)
         rows: Rows = transformer.load_rows(0, result.ntuples, tuple)
         transformer.set_pgresult(None)
@@ -150,29 +150,38 @@ class Wire:
         self._transformer = Transformer(self)
         self._zone = self._pgconn.parameter_status(b"TimeZone")
 
-    def _anew(self, known: _Known, values: _Values, to_prepare: bool) -> PQGen[PGresult]:
-        """Send a statement as it is, or prepare it at its second use and send that."""
+    def _send_as_it_is(self, known: _Known, values: _Values) -> None:
         types, formats = self._transformer.types, self._transformer.formats
-        if to_prepare and types in known.prepared:
-            name = known.prepared[types] = yield from self._prepare(known.text, types)
-            self._pgconn.send_query_prepared(name, values, formats, _BINARY)
-            return (yield from self._result())
-        if to_prepare and len(known.prepared) < _MOST_PREPARED:
-            known.prepared[types] = b""
         self._pgconn.send_query_params(known.text, values, types, formats, _BINARY)
-        return (yield from self._result())
 
-    def _again(self, known: _Known, values: _Values, failed: PGresult) -> PQGen[PGresult]:
-        """Send a statement as it is that failed as a prepared one before it did anything."""
-        state = failed.error_field(DiagnosticField.SQLSTATE)
-        if state not in (_UNKNOWN, _NOT_SUPPORTED):
-            return failed
+    def _prepare_at_second_use(self, known: _Known) -> PQGen[bytes]:
+        """Prepare a statement at its second use; no name says that it is the first."""
         types = self._transformer.types
-        name, known.prepared[types] = known.prepared[types], b""
+        if types in known.prepared:
+            known.prepared[types] = yield from self._prepare(known.text, types)
+        elif len(known.prepared) < _MOST_PREPARED:
+            known.prepared[types] = b""
+        return known.prepared.get(types, b"")
+
+    def _repeat(
+        self, known: _Known, name: bytes, values: _Values, failed: PGresult
+    ) -> PQGen[PGresult]:
+        """Send as it is what failed as a prepared statement before it did anything.
+
+        Raises every other failure.
+        """
+        state = failed.error_field(DiagnosticField.SQLSTATE)
+        if not name or state not in (_UNKNOWN, _NOT_SUPPORTED):
+            raise _failure(failed)
+        known.prepared[self._transformer.types] = b""
         if state == _NOT_SUPPORTED:
             self._pgconn.send_query_params(b"DEALLOCATE " + name, None)
             yield from self._result()
-        return (yield from self._anew(known, values, to_prepare=False))
+        self._send_as_it_is(known, values)
+        result = yield from self._result()
+        if result.status != _ROWS:
+            raise _failure(result)
+        return result
 
     def _prepare(self, text: bytes, types: tuple[int, ...] | None) -> PQGen[bytes]:
         # Of the text, so that one name never stands for two statements behind a pooler.

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Coroutine, Iterable
+from contextvars import copy_context
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from typing import Any, Final, overload
 from uuid import UUID, uuid5
@@ -110,7 +112,8 @@ class Batches:
         batch = self._take(0)
         while (statement := batch.statement()) is not None:
             upcoming = self._take(batch.first + len(batch.events))
-            statement.meanwhile = upcoming.make
+            # By the payload rules of here: an event loop's callback, say, has a context of its own.
+            statement.meanwhile = partial(copy_context().run, upcoming.make)
             last_seq = yield from statement
             self.written = upcoming.first
             if on_batch is not None:

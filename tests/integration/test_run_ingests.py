@@ -135,15 +135,16 @@ class Looked(tuple[str, JsonValue]):
         return super().__len__()
 
 
-@pytest.mark.direct("a statement that is not prepared is not overlapped")
+# A statement is prepared at its second use.
+@pytest.mark.parametrize("uses", range(3))
 def test_the_next_batch_is_encoded_while_the_server_writes(
-    connect: Connect, committed_call: Caller
+    connect: Connect, committed_call: Caller, uses: int
 ) -> None:
     run_id, locker = new_run(committed_call), connect()
-    # A statement is prepared at its second use.
-    committed_call(ingest_run_events, run_id, tokens(2), batch_size=1)
+    for event in tokens(uses):
+        committed_call(append_run_events, run_id, [event])
     Looked.looked = False
-    events: list[EventLike] = [("token", {"n": 2}), Looked(("token", {"n": 3}))]
+    events: list[EventLike] = [("token", {"n": uses}), Looked(("token", {"n": uses + 1}))]
 
     with ThreadPoolExecutor() as threads:
         with locker.transaction():
@@ -153,8 +154,8 @@ def test_the_next_batch_is_encoded_while_the_server_writes(
             assert Looked.looked
             assert not ingest.done()
 
-        assert ingest.result(10) == 4
-    assert numbers(committed_call, run_id) == [0, 1, 2, 3]
+        assert ingest.result(10) == uses + 2
+    assert numbers(committed_call, run_id) == [*range(uses + 2)]
 
 
 @pytest.mark.parametrize("size", [1, 1_000_000], ids=["small", "more than a socket takes"])
