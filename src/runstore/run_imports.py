@@ -199,16 +199,18 @@ class _Rows:
     def _encode(self, batch: list[EventLike]) -> Iterator[bytes]:
         types: list[str] = []
         documents = [*documents_of(batch, types, self.last_seq + 1 - self._first_seq)]
+        names = {type: type.encode() for type in set(types)}
+        run_id, size = self._run_id, 0
         parts: list[bytes] = []
-        size = 0
-        for type, document in zip(types, documents, strict=True):
-            self.last_seq += 1
-            name = type.encode()
-            key = _KEY(_FIELDS, 16, self._run_id, 8, self.last_seq, len(name))
-            parts += (key, name, _DOCUMENT(len(document) + 1, 1), document)
-            size += len(document)
+        rows = zip(types, documents, strict=True)
+        for seq, (type, document) in enumerate(rows, self.last_seq + 1):
+            name, length = names[type], len(document)
+            key = _KEY(_FIELDS, 16, run_id, 8, seq, len(name))
+            parts += (key, name, _DOCUMENT(length + 1, 1), document)
+            size += length
             if size > _BLOCK_BYTES:
                 yield b"".join(parts)
                 parts, size = [], 0
         if parts:
             yield b"".join(parts)
+        self.last_seq += len(types)
