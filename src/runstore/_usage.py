@@ -15,6 +15,7 @@ MAX_AMOUNT: Final = 10**15
 """The most that one entry may say of a meter: of money, a million dollars."""
 
 MAX_METERS: Final = 32
+"""The most meters that one entry may have amounts of."""
 
 COST_METER: Final = "cost_nanousd"
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, nullcontext
@@ -106,7 +107,7 @@ def _columns_of(data: Sequence[NewReservation]) -> dict[str, Any]:
 
 
 @dataclass(eq=False, slots=True)
-class _Caller:
+class _Caller(ABC):
     """Somebody who waits: to be answered, or to send the next batch."""
 
     data: NewReservation
@@ -118,9 +119,9 @@ class _Caller:
         """Whose reservation it is."""
         return self.data.tenant_id, self.data.subject_id
 
+    @abstractmethod
     def wake(self) -> None:
         """Have it go on. Raises `RuntimeError` when it never will."""
-        raise NotImplementedError
 
 
 @dataclass(eq=False, slots=True)

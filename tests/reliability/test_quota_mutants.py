@@ -104,42 +104,29 @@ def one_after_the_other(scene: Scene) -> None:
 
 
 def at_once(scene: Scene) -> None:
-    refused(
-        lambda: race(
-            scene.connect,
-            lambda first: reserve_usage(first, new_reservation(60)),
-            lambda second: reserve_usage(second, new_reservation(60)),
-        )
-    )
-    refused(
-        lambda: race(
-            scene.connect,
-            lambda first: record_usage(first, new_usage(30)),
-            lambda second: record_usage(second, new_usage(30)),
-        )
-    )
+    refuse_the_second(scene, reserve_usage, lambda: new_reservation(60))
+    refuse_the_second(scene, record_usage, lambda: new_usage(30))
     scene.check((30, 60), (30, 60))
 
 
 def at_once_on_one_quota(scene: Scene) -> None:
     set_quota(scene.conn, new_quota(meter="runs", limit_amount=5))
-    amounts = {"runs": 3}
-    refused(
-        lambda: race(
-            scene.connect,
-            lambda first: reserve_usage(first, new_reservation(amounts=amounts)),
-            lambda second: reserve_usage(second, new_reservation(amounts=amounts)),
-        )
-    )
-    amounts = {"runs": 2}
-    refused(
-        lambda: race(
-            scene.connect,
-            lambda first: record_usage(first, new_usage(amounts=amounts)),
-            lambda second: record_usage(second, new_usage(amounts=amounts)),
-        )
-    )
+    refuse_the_second(scene, reserve_usage, lambda: new_reservation(amounts={"runs": 3}))
+    refuse_the_second(scene, record_usage, lambda: new_usage(amounts={"runs": 2}))
     scene.check((2, 3), (0, 0), (0, 0))
+
+
+def refuse_the_second(
+    scene: Scene, function: Callable[[Conn, Any], object], new: Callable[[], Any]
+) -> None:
+    """Check that of two calls at once the second, for which there is no room left, is refused."""
+    refused(
+        lambda: race(
+            scene.connect,
+            lambda first: function(first, new()),
+            lambda second: function(second, new()),
+        )
+    )
 
 
 def one_soft_quota(scene: Scene) -> None:
