@@ -25,7 +25,6 @@ from typing import cast
 
 import psycopg
 import pytest
-from hypothesis import settings
 from psycopg import Connection
 from psycopg.rows import TupleRow
 
@@ -37,10 +36,6 @@ from logins import Logins, Role, apply_roles, new_logins
 from poolers import POOLER, pgbouncer, prepare_nothing
 from runstore import embedded
 from runstore.embedded import Server
-
-# An example takes as long as the machine is busy, and the first one of a model builds its schema.
-settings.register_profile("any time", deadline=None)
-settings.load_profile("any time")
 
 
 def pytest_configure() -> None:

@@ -65,7 +65,7 @@ NEIGHBOURS = [
 ]
 
 # An example asks the database and writes nothing.
-asking = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+asking = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 def milliseconds(time: datetime) -> int:

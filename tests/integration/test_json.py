@@ -35,7 +35,9 @@ DOCUMENTS: Any = st.recursive(
 )
 
 # An example has a run of its own.
-each = settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+each = settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 
 
 def as_number(value: float) -> float:

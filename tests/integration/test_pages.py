@@ -150,7 +150,9 @@ def encoded(document: bytes) -> str:
 )
 # An example has rows and a tenant of its own, whatever the ones before it left.
 @pytest.mark.owner
-@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 def test_pages_visit_every_row_once_and_in_order(
     call: Caller, listing: Listing, seconds: list[int], page_size: int
 ) -> None:

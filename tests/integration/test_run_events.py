@@ -318,7 +318,7 @@ def test_a_page_that_cannot_be_is_refused(
     assert refusal.value.path == path
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(count=st.integers(0, 30), page_size=st.integers(1, 12))
 def test_pages_visit_each_event_once(call: Caller, count: int, page_size: int) -> None:
     run = new_run(call)

@@ -213,5 +213,6 @@ def test_the_log_agrees_with_a_plain_model(database: str) -> None:
             settings=settings(
                 max_examples=60,
                 stateful_step_count=40,
+                deadline=None,
             ),
         )

@@ -381,5 +381,5 @@ def test_quotas_agree_with_a_plain_model(database: str) -> None:
         Machine.conn = conn
         Machine.call = BlockingCaller(conn, in_transaction=False)
         run_state_machine_as_test(
-            Machine, settings=settings(max_examples=40, stateful_step_count=40)
+            Machine, settings=settings(max_examples=40, stateful_step_count=40, deadline=None)
         )

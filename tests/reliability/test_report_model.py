@@ -422,5 +422,5 @@ def test_reports_and_branches_agree_with_a_plain_model(database: str) -> None:
         Machine.conn = conn
         run_state_machine_as_test(
             Machine,
-            settings=settings(max_examples=100, stateful_step_count=40),
+            settings=settings(max_examples=100, stateful_step_count=40, deadline=None),
         )

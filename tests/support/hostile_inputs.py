@@ -260,6 +260,7 @@ def _attempt_several(
 ) -> None:
     @settings(
         max_examples=cases,
+        deadline=None,
         database=None,
         phases=[Phase.generate, Phase.shrink],
         suppress_health_check=[
