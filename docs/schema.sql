@@ -1885,14 +1885,14 @@ COMMENT ON COLUMN runstore.usage_counters.window_start IS 'When the window began
 -- Name: COLUMN usage_counters.carried; Type: COMMENT; Schema: runstore; Owner: -
 --
 
-COMMENT ON COLUMN runstore.usage_counters.carried IS 'What the log said that the subject had used in the window when the quota was made.';
+COMMENT ON COLUMN runstore.usage_counters.carried IS 'What was used in the window and has no entry in the log that is counted here: before the quota was made, or in entries that were purged.';
 
 
 --
 -- Name: COLUMN usage_counters.used; Type: COMMENT; Schema: runstore; Owner: -
 --
 
-COMMENT ON COLUMN runstore.usage_counters.used IS 'carried and the sum of what the log has counted here since. Corrections may take it below 0.';
+COMMENT ON COLUMN runstore.usage_counters.used IS 'carried and the sum of what the log has counted here. Corrections may take it below 0.';
 
 
 --
@@ -2612,6 +2612,13 @@ CREATE INDEX usage_logs_tenant_id_subject_id_created_at_id_meter_idx ON runstore
 --
 
 CREATE INDEX usage_reservations_expires_at_idx ON runstore.usage_reservations USING btree (expires_at) WHERE (status = 'held'::text);
+
+
+--
+-- Name: usage_reservations_tenant_id_finished_at_id_idx; Type: INDEX; Schema: runstore; Owner: -
+--
+
+CREATE INDEX usage_reservations_tenant_id_finished_at_id_idx ON runstore.usage_reservations USING btree (tenant_id, finished_at, id) WHERE (finished_at IS NOT NULL);
 
 
 --

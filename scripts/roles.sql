@@ -4,8 +4,8 @@
 --   runstore_migrator  logs in for a deploy, and is the owner from its first statement on.
 --   runstore_writer    logs in for the application: it reads everything, adds rows, and changes the columns that
 --                      statements of the library change. What is append-only it can neither change nor delete.
---   runstore_janitor   logs in for retention: it reads everything, deletes runs and erases persons, which nobody
---                      else may.
+--   runstore_janitor   logs in for retention: it reads everything, deletes runs and old usage, and erases persons,
+--                      which nobody else may.
 --   runstore_reader    logs in for dashboards and analysts: it reads.
 --
 -- Run it in each database with `psql -f roles.sql`: once before the first deploy, and after each deploy, before the new
@@ -212,9 +212,9 @@ BEGIN
             ('runstore_janitor', 'sandboxes', 'DELETE'),
             ('runstore_janitor', 'snapshots', 'DELETE'),
             ('runstore_janitor', 'tool_calls', 'DELETE'),
-            ('runstore_janitor', 'usage_counters', 'DELETE'),
-            ('runstore_janitor', 'usage_logs', 'UPDATE (subject_id, metadata)'),
-            ('runstore_janitor', 'usage_reservations', 'UPDATE (subject_id, metadata)')
+            ('runstore_janitor', 'usage_counters', 'DELETE, UPDATE (carried)'),
+            ('runstore_janitor', 'usage_logs', 'DELETE, UPDATE (subject_id, metadata)'),
+            ('runstore_janitor', 'usage_reservations', 'DELETE, UPDATE (subject_id, metadata)')
         ) AS privileges (role_name, table_name, privileges)
     LOOP
         EXECUTE format('GRANT %s ON runstore.%I TO %I', granted.privileges, granted.table_name, granted.role_name);

@@ -1,11 +1,11 @@
 """Purge and erase on a filled database while the library is at work.
 
-The database has old runs, and for each of three works a run of very many events. Workers write,
-read, follow, fork and hold, also the very runs that are about to go. For each work three figures
-are printed: the longest that a statement of a worker took in the time before and meanwhile (on a
-machine with fewer cores than workers that is mostly the wait for a core), and the longest that
-one waited for a lock that the work held, as the server itself says it. The last line holds locks
-for half a second, to show that such waits are seen.
+The database has old runs, for each of three works a run of very many events, and old usage.
+Workers write, read, follow, fork, hold and spend, also on what is about to go. For each work three
+figures are printed: the longest that a statement of a worker took in the time before and meanwhile
+(on a machine with fewer cores than workers that is mostly the wait for a core), and the longest
+that one waited for a lock that the work held, as the server itself says it. The last line holds
+locks for half a second, to show that such waits are seen.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any, Self
 from uuid import UUID
 
@@ -29,10 +30,12 @@ from psycopg.sql import SQL, Identifier
 import runstore
 from migrate_under_load import WORKLOAD, Load, Work, yoyo
 from runstore.embedded import Server, throwaway_server
+from runstore.quotas import Period
 
 BAR_MS = 200
 SECONDS = 2.0
 PERSON = "person"
+TEAM = "team"
 WORKS = ("purge_runs", "purge_run_events", "erase_subject")
 
 FILL = """
@@ -72,6 +75,26 @@ SELECT gen_random_uuid(), 'person', '{"tokens": 7}', 'settled', now(), now()
 FROM generate_series(1, 10 * %(runs)s);
 """
 
+FILL_USAGE = """
+INSERT INTO runstore.usage_logs (
+    id, meter, subject_id, amount, quota_ids, window_starts, created_at
+)
+SELECT
+    gen_random_uuid(),
+    'tokens',
+    'team',
+    7,
+    ARRAY[%(quota_id)s],
+    ARRAY[timestamptz '-infinity'],
+    now() - interval '400 days' + number * interval '1 second'
+FROM generate_series(1, 20 * %(runs)s) AS number;
+UPDATE runstore.usage_counters SET used = 7 * 20 * %(runs)s WHERE quota_id = %(quota_id)s;
+INSERT INTO runstore.usage_reservations (id, subject_id, amounts, status, expires_at, finished_at)
+SELECT
+    gen_random_uuid(), 'team', '{"tokens": 7}', 'released', now(), now() - interval '400 days'
+FROM generate_series(1, 20 * %(runs)s);
+"""
+
 
 @dataclass(frozen=True)
 class Touch:
@@ -108,11 +131,18 @@ def follow(conn: Connection[TupleRow]) -> object:
     return last
 
 
-def spend(conn: Connection[TupleRow]) -> object:
-    asked = runstore.NewReservation(subject_id=PERSON, amounts={"tokens": 10})
-    runstore.reserve_usage(conn, asked)
-    runstore.settle_usage(conn, asked.id, {"tokens": 7})
-    return runstore.get_usage(conn, PERSON)
+@dataclass(frozen=True)
+class Spend:
+    """Work on the counters of a subject whose usage is about to go."""
+
+    subject_id: str
+    __name__: str = "spend"
+
+    def __call__(self, conn: Connection[TupleRow], /) -> object:
+        asked = runstore.NewReservation(subject_id=self.subject_id, amounts={"tokens": 10})
+        runstore.reserve_usage(conn, asked)
+        runstore.settle_usage(conn, asked.id, {"tokens": 7})
+        return runstore.get_usage(conn, self.subject_id)
 
 
 class Watch:
@@ -158,10 +188,8 @@ def fill(dsn: str, runs: int, events: int) -> dict[str, tuple[Any, list[UUID]]]:
     """Fill the database; return for each work since when its runs finished, and the runs."""
     with psycopg.connect(dsn, autocommit=True, cursor_factory=psycopg.ClientCursor) as conn:
         conn.execute(FILL, {"runs": runs, "long": events, "short": 50})
-        runstore.set_quota(
-            conn,
-            runstore.NewQuota(subject_id=PERSON, meter="tokens", period="day", limit_amount=10**15),
-        )
+        set_limit(conn, PERSON, "day")
+        conn.execute(FILL_USAGE, {"runs": runs, "quota_id": set_limit(conn, TEAM, "total")})
         conn.execute("VACUUM ANALYZE")
         groups: dict[str, tuple[Any, list[UUID]]] = {}
         for place, name in enumerate(WORKS):
@@ -174,11 +202,25 @@ def fill(dsn: str, runs: int, events: int) -> dict[str, tuple[Any, list[UUID]]]:
     return groups
 
 
+def set_limit(conn: Connection[TupleRow], subject_id: str, period: Period) -> UUID:
+    quota = runstore.NewQuota(
+        subject_id=subject_id, meter="tokens", period=period, limit_amount=10**15
+    )
+    return runstore.set_quota(conn, quota).id
+
+
 def measure(
     dsn: str, name: str, run_ids: list[UUID], work: Callable[[Connection[TupleRow]], int]
 ) -> float:
     """Do a work under load, print what it cost others, and return the longest wait for it."""
-    workload: list[Work] = [*WORKLOAD, follow, spend, Touch(run_ids), Touch(run_ids)]
+    workload: list[Work] = [
+        *WORKLOAD,
+        follow,
+        Spend(PERSON),
+        Spend(TEAM),
+        Touch(run_ids),
+        Touch(run_ids),
+    ]
     with (
         psycopg.connect(dsn, autocommit=True) as conn,
         Watch(dsn, conn.info.backend_pid) as watch,
@@ -200,6 +242,12 @@ def measure(
 
 def erase(conn: Connection[TupleRow]) -> int:
     return sum(each.row_count for each in runstore.erase_subject(conn, PERSON).rows)
+
+
+def purge_usage(conn: Connection[TupleRow]) -> int:
+    purge = runstore.purge_usage(conn, datetime.now(UTC) - timedelta(days=100))
+    assert runstore.verify_usage(conn).items == []
+    return sum(purge.rows.values())
 
 
 def keep_waiting(conn: Connection[TupleRow], run_ids: list[UUID]) -> int:
@@ -235,6 +283,7 @@ def main() -> int:
         )
         longest = {name: measure(dsn, name, groups[name][1], work) for name, work in works.items()}
         left = groups["purge_run_events"][1]
+        longest["purge_usage"] = measure(dsn, "purge_usage", left, purge_usage)
         control = measure(dsn, "control", left, lambda conn: keep_waiting(conn, left))
     if control < BAR_MS:
         print("half a second of waiting was not seen: the figures mean nothing", file=sys.stderr)

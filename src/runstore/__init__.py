@@ -312,6 +312,7 @@ if TYPE_CHECKING:
         record_usage,
         summarize_usage,
     )
+    from .usage_purges import UsagePurge, purge_usage
     from .usage_reservations import (
         NewReservation,
         Reservation,
@@ -419,6 +420,7 @@ __all__ = [
     "ToolCall",
     "TransactionAborted",
     "UsageLog",
+    "UsagePurge",
     "UsageSummary",
     "advance_feature_run",
     "append_run_events",
@@ -519,6 +521,7 @@ __all__ = [
     "publish_report",
     "purge_run_events",
     "purge_runs",
+    "purge_usage",
     "put_branch_section",
     "put_report_section",
     "read_run_events",

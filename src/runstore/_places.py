@@ -165,6 +165,9 @@ _NAMES: Final = {
     "usage_logs": """
         NewUsage UsageLog UsageSummary list_usage_logs record_usage summarize_usage
     """,
+    "usage_purges": """
+        UsagePurge purge_usage
+    """,
     "usage_reservations": """
         NewReservation Reservation get_reservation renew_reservation reserve_usage
     """,

@@ -44,6 +44,7 @@ from runstore import (
     list_runs,
     purge_run_events,
     purge_runs,
+    purge_usage,
     read_run_events,
     restore_run,
     set_price,
@@ -52,7 +53,7 @@ from runstore import (
 )
 from runstore.embedded import Server
 from tenant_calls import APART, CALLS, LONG_AGO, OWNER, STRANGER, Scene, ids_of
-from usage_factories import SUBJECT
+from usage_factories import SUBJECT, record
 from whole_runs import export, record_whole_run
 
 Conn = Connection[Any]
@@ -206,18 +207,20 @@ def test_walking_through_a_run_of_another_tenant_finds_none(
             list(walk(conn, scene.run))
 
 
+def kept(logins: Logins, secured: str) -> dict[str, Contents]:
+    """Return what tenants have that no retention is for."""
+    with open_call("blocking", logins.dsn("writer", secured)) as call:
+        return {tenant: contents_of(call, tenant) for tenant in (OWNER, STRANGER)}
+
+
 @pytest.mark.parametrize("retain", [purge_runs, purge_run_events, erase_subject])
 def test_retention_is_of_the_tenant_that_it_names(
     retain: Any, connection_kind: Kind, logins: Logins, secured: str, scene: Scene
 ) -> None:
-    def kept() -> dict[str, Contents]:
-        with open_call("blocking", logins.dsn("writer", secured)) as call:
-            return {tenant: contents_of(call, tenant) for tenant in (OWNER, STRANGER)}
-
     with psycopg.connect(logins.dsn("writer", secured), autocommit=True) as conn:
         run = create_feature_run(conn, new_feature_run(tenant_id="default", subject_id=SUBJECT))
         complete_feature_run(conn, run.id)
-    before = kept()
+    before = kept(logins, secured)
     what = SUBJECT if retain is erase_subject else datetime.now(UTC)
     with caller(connection_kind, logins.dsn("janitor", secured), rolled_back=False) as call:
         call(retain, what, tenant_id=STRANGER)
@@ -228,7 +231,20 @@ def test_retention_is_of_the_tenant_that_it_names(
         with pytest.raises((NotFound, EventsPurged)):
             call(read_run_events, run.id)
         call(purge_runs, datetime.now(UTC))
-    assert kept() == before
+    assert kept(logins, secured) == before
+
+
+def test_a_purge_of_usage_is_of_the_tenant_that_it_names(
+    connection_kind: Kind, logins: Logins, secured: str, scene: Scene
+) -> None:
+    del scene
+    with caller("blocking", logins.dsn("writer", secured), rolled_back=False) as call:
+        record(call)
+    before = kept(logins, secured)
+    with caller(connection_kind, logins.dsn("janitor", secured), rolled_back=False) as call:
+        assert call(purge_usage, datetime.now(UTC), tenant_id=STRANGER).rows == {}
+        assert call(purge_usage, datetime.now(UTC)).rows == {"usage_logs": 1}
+    assert kept(logins, secured) == before
 
 
 def test_a_key_of_another_tenant_is_free(call: Caller) -> None:

@@ -22,6 +22,7 @@ from runstore import (
     hold_run,
     purge_run_events,
     purge_runs,
+    purge_usage,
     release_run_hold,
 )
 from usage_factories import make_quota, record, reserve
@@ -39,6 +40,10 @@ def purge_all(conn: Conn) -> object:
     return purge_runs(conn, datetime.now(UTC))
 
 
+def purge_all_usage(conn: Conn) -> object:
+    return purge_usage(conn, datetime.now(UTC))
+
+
 def erase_zoe(conn: Conn) -> object:
     return erase_subject(conn, SUBJECT)
 
@@ -49,6 +54,7 @@ def erase_zoe(conn: Conn) -> object:
     [
         pytest.param(purge_all_events, id="purge_run_events"),
         pytest.param(purge_all, id="purge_runs"),
+        pytest.param(purge_all_usage, id="purge_usage"),
         pytest.param(erase_zoe, id="erase_subject"),
     ],
 )

@@ -19,5 +19,12 @@ def test_nobody_waits_long_for_a_purge_or_an_erasure() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     _, *lines = done.stdout.splitlines()
     rows = {name: int(count) for name, count, *_ in map(str.split, lines)}
-    assert list(rows) == ["purge_runs", "purge_run_events", "erase_subject", "control"]
+    assert list(rows) == [
+        "purge_runs",
+        "purge_run_events",
+        "erase_subject",
+        "purge_usage",
+        "control",
+    ]
     assert min(rows["purge_runs"], rows["purge_run_events"], rows["erase_subject"]) > 30_000
+    assert rows["purge_usage"] == 2 * 20 * 150

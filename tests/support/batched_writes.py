@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import timedelta
 from functools import partial
 from types import SimpleNamespace
 from typing import Any
@@ -29,14 +30,16 @@ from runstore import (
     NewRunFork,
     RunPurge,
     SubjectErasure,
+    UsagePurge,
     complete_cta_event,
     fork_run,
     hold_run,
+    release_usage,
     run_removals,
     settle_usage,
 )
 from sessions import Session
-from usage_factories import make_quota, record, reserve
+from usage_factories import make_quota, pass_time, record, reserve
 from writes import Arguments, Write, given
 
 ZOE = "zoe"
@@ -84,6 +87,21 @@ def everything_of_a_subject(call: Caller) -> Arguments:
     return given(ZOE)
 
 
+def old_usage(call: Caller) -> Arguments:
+    """Make old usage of two subjects, some of which counts in totals, and usage that goes on."""
+    for subject_id in (ZOE, "ann"):
+        make_quota(call, subject_id=subject_id, limit_amount=1000)
+        make_quota(call, subject_id=subject_id, limit_amount=1000, period="day")
+        for _ in range(3):
+            record(call, subject_id=subject_id)
+        call(settle_usage, reserve(call, subject_id=subject_id).id, {"tokens": 3})
+        call(release_usage, reserve(call, subject_id=subject_id).id)
+    reserve(call, subject_id=ZOE)
+    pass_time(call)
+    call(settle_usage, reserve(call, subject_id=ZOE).id, {"tokens": 3})
+    return given(LONG_AGO + timedelta(days=10), page_size=2)
+
+
 def purged(purge: RunPurge) -> Counter[str]:
     assert purge.rows.get("runs", 0) == purge.runs
     return Counter(purge.rows)
@@ -91,6 +109,10 @@ def purged(purge: RunPurge) -> Counter[str]:
 
 def purged_of_events(purge: RunPurge) -> Counter[str]:
     return Counter({**purge.rows, "runs changed": purge.runs})
+
+
+def purged_of_usage(purge: UsagePurge) -> Counter[str]:
+    return Counter(purge.rows)
 
 
 def erased(erasure: SubjectErasure) -> Counter[str]:
@@ -119,6 +141,14 @@ BATCHED_WRITES = [
         counted=purged_of_events,
         # A run that a fork reads is counted by the call that deletes its other events, and no more.
         kept=lambda purge: purge.kept["held"],
+    ),
+    BatchedWrite(
+        "purge_usage",
+        old_usage,
+        # That counters agree with the log is asked wherever it is cut off.
+        moving=frozenset({"carried"}),
+        counted=purged_of_usage,
+        kept=lambda purge: purge.dry_run,
     ),
     BatchedWrite(
         "erase_subject",

@@ -73,6 +73,7 @@ APART: Final = {
     "price_usage": "prices are for every tenant",
     "purge_run_events": "commits, and has a test of its own",
     "purge_runs": "commits, and has a test of its own",
+    "purge_usage": "commits, and has a test of its own",
     "set_price": "prices are for every tenant",
     "set_tenant": "says whose rows they are",
     "transaction": "reads and writes nothing",

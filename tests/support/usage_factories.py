@@ -86,10 +86,11 @@ def pass_time(call: Caller, interval: str = "60 days") -> None:
         "UPDATE runstore.usage_counters SET window_start = window_start - interval '365000 days'"
         " WHERE isfinite(window_start)"
     )
-    for table in ("usage_reservations", "usage_logs"):
+    times = {"usage_reservations": ("created_at", "finished_at"), "usage_logs": ("created_at",)}
+    for table, columns in times.items():
+        moved = ", ".join(f"{column} = {column} - %(by)s::interval" for column in columns)
         statement: Any = (
-            f"UPDATE runstore.{table} SET created_at = created_at - %(by)s::interval,"
-            " window_starts = ARRAY("
+            f"UPDATE runstore.{table} SET {moved}, window_starts = ARRAY("
             "SELECT CASE WHEN isfinite(start) THEN start - %(by)s::interval ELSE start END"
             " FROM unnest(window_starts) WITH ORDINALITY AS window_start (start, place)"
             " ORDER BY place)"

@@ -264,6 +264,7 @@ CALLS: list[Callable[[Any], Any]] = [
     lambda conn: library.delete_run(conn, RUN),
     lambda conn: library.append_run_events(conn, RUN, [runstore.NewRunEvent(type="token")]),
     lambda conn: library.purge_runs(conn, AWARE),
+    lambda conn: library.purge_usage(conn, AWARE),
 ]
 
 

@@ -9,11 +9,16 @@ from psycopg import Connection
 from command import runstore, stand_at_a_terminal
 from runstore import (
     NewFeatureRun,
+    NewQuota,
     NewRunEvent,
+    NewUsage,
     append_run_events,
     complete_feature_run,
     create_feature_run,
+    get_usage,
     hold_run,
+    record_usage,
+    set_quota,
 )
 
 
@@ -70,6 +75,31 @@ def test_events_alone_are_purged(ended: list[UUID], database: str) -> None:
         f"The events of run {ended[1]} up to 3 have been purged.\n",
     )
     assert runstore("verify", "--dsn", database).status == 0
+
+
+@pytest.mark.owner
+def test_old_usage_is_purged_and_no_quota_forgets_it(conn: Connection[Any], database: str) -> None:
+    quota = NewQuota(subject_id="ann", meter="tokens", period="total", limit_amount=100)
+    set_quota(conn, quota)
+    for _ in range(3):
+        record_usage(conn, NewUsage(subject_id="ann", amounts={"tokens": 20}))
+
+    would = runstore("purge", "--usage", "--before", "0s", "--dry-run", "--dsn", database)
+    assert would.out.startswith("3 rows of usage from before ")
+    assert ["deleted", "usage", "logs", "3"] in [line.split() for line in would.out.splitlines()]
+    said = runstore("purge", "--usage", "--before", "0s", "--yes", "--json", "--dsn", database)
+
+    assert said.json.items() >= {"rows": {"usage_logs": 3}, "dry_run": False}.items()
+    assert [usage.used for usage in get_usage(conn, "ann")] == [60]
+    assert runstore("verify", "--dsn", database).status == 0
+
+
+def test_one_purge_at_a_time(database: str) -> None:
+    said = runstore(
+        "purge", "--usage", "--events-only", "--before", "0s", "--yes", "--dsn", database
+    )
+    assert said.status == 2
+    assert "call it twice" in said.err
 
 
 @pytest.mark.owner
