@@ -27,7 +27,9 @@ SELECT
     runs.id AS run_id,
     greatest(runs.forked_at_seq, runs.purged_seq, 0) AS gone_seq,
     run_heads.last_seq,
-    finished.finished_at
+    finished.finished_at,
+    runs.purged_seq,
+    runs.events_purged_at
 FROM finished
 INNER JOIN runstore.runs ON finished.id = runs.id
 INNER JOIN runstore.run_heads ON finished.id = run_heads.run_id

@@ -72,7 +72,8 @@ WHERE runs.id = ANY(%(run_ids)s::uuid[]);
 
 -- name: delete_run_events :one
 -- Delete stretches of the own events of runs, note on the runs how far they are gone, and where
--- that is all of them, delete the segments of the log too. The runs are locked.
+-- a stretch ends the log, delete its segments too; where no event before it stays for a fork, the log
+-- is purged. The runs are locked.
 -- not null: run_events, run_segments
 WITH stretch AS MATERIALIZED (
     SELECT
@@ -80,11 +81,15 @@ WITH stretch AS MATERIALIZED (
         given.after_seq,
         given.to_seq,
         given.ends,
-        CASE WHEN given.ends THEN clock_timestamp() END AS purged_at
+        CASE WHEN given.ends AND NOT given.shared THEN clock_timestamp() END AS purged_at
     FROM
         unnest(
-            %(run_ids)b::uuid[], %(after_seqs)b::bigint[], %(to_seqs)b::bigint[], %(ends)b::boolean[]
-        ) AS given (run_id, after_seq, to_seq, ends)
+            %(run_ids)b::uuid[],
+            %(after_seqs)b::bigint[],
+            %(to_seqs)b::bigint[],
+            %(ends)b::boolean[],
+            %(shared)b::boolean[]
+        ) AS given (run_id, after_seq, to_seq, ends, shared)
 ),
 
 event AS (

@@ -18,12 +18,12 @@ from ._statements import many
 from .errors import InvalidPayload
 from .run_removals import (
     KeptReason,
-    Removal,
     Remover,
     RunLog,
     RunTies,
     begin_batch,
     count_run_rows,
+    sweep_run_events,
     with_ties,
 )
 
@@ -46,9 +46,16 @@ class RunPurge(Row):
 
 
 class FinishedRun(RunLog):
-    """A run that has ended, with its log and the time."""
+    """A run that has ended, with its log and the time, and how far its events were purged."""
 
     finished_at: datetime
+    purged_seq: int | None
+    events_purged_at: datetime | None
+
+    @property
+    def was_purged(self) -> bool:
+        """Say whether none of its events is there, but those that a fork reads, or did."""
+        return self.purged_seq == self.last_seq
 
 
 OnBatch = Callable[[RunPurge], object]
@@ -97,32 +104,28 @@ def purge_runs(
     """
     purge = _Purge(finished_before, page_size, dry_run, tenant_id, on_batch)
     remover = Remover(tenant_id, reason_to_keep)
-    page: _Page = yield purge.look(None)
-    while page:
-        judged: list[tuple[FinishedRun, KeptReason | None]] = [
-            (run, reason_to_keep(ties)) for run, ties in page
-        ]
-        kept: dict[UUID, KeptReason] = {}
-        for run, reason in judged:
-            if reason is not None:
-                kept[run.run_id] = reason
-        free = [run for run, reason in judged if not reason]
-        if dry_run:
-            purge.rows.update((yield _count(tenant_id, free)))
-        else:
-            removal = yield from remover.remove_runs(free)
-            if removal.rows["run_segments"]:
-                # Forks of this page are gone, and what they were forked from is free.
-                forked = [run for run, reason in judged if reason == "forked"]
-                removal.add((yield from remover.remove_runs(forked)))
-                for run in forked:
-                    del kept[run.run_id]
-            purge.rows.update(removal.rows)
-            kept |= removal.kept
-        purge.kept.update(kept.values())
-        purge.runs = purge.rows["runs"]
-        page = yield from purge.next_page(page)
-    return purge.report()
+    while True:
+        runs = purge.runs
+        purge.kept.clear()
+        page: _Page = yield purge.look(None)
+        while page:
+            reasons: dict[UUID, KeptReason | None] = {
+                run.run_id: reason_to_keep(ties) for run, ties in page
+            }
+            free = [run for run, _ in page if reasons[run.run_id] is None]
+            if dry_run:
+                purge.rows.update((yield _count(tenant_id, free)))
+            else:
+                removal = yield from remover.remove_runs(free)
+                purge.rows.update(removal.rows)
+                reasons |= removal.kept
+            purge.kept.update(filter(None, reasons.values()))
+            purge.runs = purge.rows["runs"]
+            page = yield from purge.next_page(page)
+        tied = purge.kept["forked"] + purge.kept["branched"]
+        if dry_run or not tied or purge.runs == runs:
+            return purge.report()
+        # Forks are gone, and what they were forked from may be free.
 
 
 @in_batches
@@ -145,25 +148,31 @@ def purge_run_events(
     """
     purge = _Purge(finished_before, page_size, dry_run, tenant_id, on_batch, with_events=True)
     remover = Remover(tenant_id, _held)
-    page: _Page = yield purge.look(None)
-    while page:
-        free = [(run, ties.shared_seq) for run, ties in page if not ties.held]
-        purge.kept["held"] += len(page) - len(free)
-        if dry_run:
-            purge.rows["run_events"] += sum(
-                run.last_seq - max(run.gone_seq, shared) for run, shared in free
-            )
-            counts: Counter[str] = yield _count(tenant_id, [run for run, _ in free])
-            purge.rows["run_segments"] += counts["run_segments"]
+    while True:
+        segments = purge.rows["run_segments"]
+        purge.kept.clear()
+        page: _Page = yield purge.look(None)
+        while page:
+            free = [(run, ties.shared_seq) for run, ties in page if not ties.held]
+            purge.kept["held"] += len(page) - len(free)
             kept: set[UUID] = set()
-        else:
-            removal = yield from remover.remove_events(free)
-            purge.add(removal)
-            kept = set(removal.kept)
-        purge.runs += len(free) - len(kept)
-        purge.kept["forked"] += sum(shared > 0 and run.run_id not in kept for run, shared in free)
-        page = yield from purge.next_page(page)
-    return purge.report()
+            if dry_run:
+                counts: Counter[str] = yield _count(tenant_id, [run for run, _ in free])
+                stay = sum(max(shared - run.gone_seq, 0) for run, shared in free)
+                purge.rows["run_events"] += counts["run_events"] - stay
+                purge.rows["run_segments"] += counts["run_segments"]
+            else:
+                removal = yield from remover.remove_events(free)
+                purge.rows.update(removal.rows)
+                purge.kept.update(removal.kept.values())
+                kept |= removal.kept.keys()
+            done = [(run, shared) for run, shared in free if run.run_id not in kept]
+            purge.runs += sum(not run.was_purged for run, _ in done)
+            purge.kept["forked"] += sum(shared > 0 for _, shared in done)
+            page = yield from purge.next_page(page)
+        if dry_run or not purge.kept["forked"] or purge.rows["run_segments"] == segments:
+            return purge.report()
+        # Forks are gone, and what they read of others may go.
 
 
 def reason_to_keep(ties: RunTies) -> KeptReason | None:
@@ -201,18 +210,19 @@ class _Purge:
     def look(self, after: FinishedRun | None) -> Steps[_Page]:
         """Answer the next runs that are old enough, each with its ties; none: there are no more."""
         yield from begin_batch.bind(self.tenant_id)
-        return (
-            yield from with_ties(
-                lambda last: list_finished_runs.bind(
-                    self.finished_before, last, self.page_size, with_events=self.with_events
-                ),
-                after,
-            )
+        page = yield from with_ties(
+            lambda last: list_finished_runs.bind(
+                self.finished_before, last, self.page_size, with_events=self.with_events
+            ),
+            after,
         )
-
-    def add(self, removal: Removal) -> None:
-        self.rows.update(removal.rows)
-        self.kept.update(removal.kept.values())
+        for place, (run, ties) in enumerate(page):
+            if run.purged_seq is not None and run.events_purged_at is None:
+                # Forks read some when the others went, and need not read them any more.
+                first = yield from sweep_run_events.bind(run.run_id)
+                gone_seq = run.last_seq if first is None else first - 1
+                page[place] = run.model_copy(update={"gone_seq": gone_seq}), ties
+        return page
 
     def next_page(self, page: _Page) -> Batches[_Page]:
         last, _ = page[-1]

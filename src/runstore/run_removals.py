@@ -87,12 +87,16 @@ class Removal:
 
 @dataclass(frozen=True, slots=True)
 class Stretch:
-    """Some events of a run to delete, those up to `to_seq`; `ends` says that they are the last."""
+    """Some events of a run to delete, those up to `to_seq`.
+
+    `ends` says that they are the last; `shared` that events before them stay for a fork.
+    """
 
     run_id: UUID
     after_seq: int
     to_seq: int
     ends: bool
+    shared: bool
 
 
 @query
@@ -122,10 +126,20 @@ def list_run_ties(run_ids: Sequence[UUID]) -> Statement[list[RunTies]]:
 
 @query
 def delete_run_events(
-    run_ids: list[UUID], after_seqs: list[int], to_seqs: list[int], ends: list[bool]
+    run_ids: list[UUID],
+    after_seqs: list[int],
+    to_seqs: list[int],
+    ends: list[bool],
+    shared: list[bool],
 ) -> Statement[PurgedEvents]:
     """Delete stretches of runs' own logs, one of each run, and note it on the runs."""
-    parameters = {"run_ids": run_ids, "after_seqs": after_seqs, "to_seqs": to_seqs, "ends": ends}
+    parameters = {
+        "run_ids": run_ids,
+        "after_seqs": after_seqs,
+        "to_seqs": to_seqs,
+        "ends": ends,
+        "shared": shared,
+    }
     make = maker(PurgedEvents)
     return Statement(
         _SQL["delete_run_events"], parameters, lambda rows: make(rows[0]), prepare=False
@@ -284,10 +298,11 @@ class Remover:
         room = self.room()
         for log, kept_seq in logs:
             after, ends = max(log.gone_seq, kept_seq), False
+            shared = kept_seq > log.gone_seq
             while not ends:
                 to = min(log.last_seq, after + room)
                 ends = to == log.last_seq
-                piece.append(Stretch(log.run_id, after, to, ends))
+                piece.append(Stretch(log.run_id, after, to, ends, shared))
                 room -= to - after + _LOG_WEIGHT
                 after = to
                 if room <= 0:
@@ -309,6 +324,7 @@ class Remover:
                 [max(stretch.after_seq, free[stretch.run_id]) for stretch in stretches],
                 [stretch.to_seq for stretch in stretches],
                 [stretch.ends for stretch in stretches],
+                [stretch.shared or free[stretch.run_id] > 0 for stretch in stretches],
             )
             removal.rows.update(dict(purged))
         return removal

@@ -135,6 +135,26 @@ def test_a_run_is_kept_while_a_fork_reads_its_events(committed_call: Caller) -> 
     assert call(purge_runs, LONG_AGO).runs == 1
 
 
+@pytest.mark.parametrize("page_size", [1, 2, 100])
+def test_an_origin_goes_with_its_forks_wherever_they_are_in_the_purge(
+    committed_call: Caller, page_size: int
+) -> None:
+    call = committed_call
+    origin = make_old_run(call, days=100)
+    for days in (90, 80):
+        fork = call(fork_run, origin, 1, NewRunFork())
+        call(append_run_events, fork.id, [NewRunEvent(type="token")])
+        end(call, fork.id, days)
+        origin = fork.id
+    held = make_old_run(call, days=95)
+    call(hold_run, held, "audit")
+
+    purge = call(purge_runs, LONG_AGO, page_size=page_size)
+
+    assert (purge.runs, purge.kept) == (3, {"held": 1})
+    assert run_ids(contents(call)) == {held}
+
+
 def test_a_run_is_kept_while_a_branch_of_its_report_is_open(committed_call: Caller) -> None:
     call = committed_call
     origin = make_run(call)
@@ -149,6 +169,20 @@ def test_a_run_is_kept_while_a_branch_of_its_report_is_open(committed_call: Call
 
     call(discard_branch_report, branch.id)
     assert call(purge_runs, LONG_AGO).runs == 1
+
+
+def test_a_report_goes_with_the_fork_that_has_a_branch_of_it(committed_call: Caller) -> None:
+    call = committed_call
+    origin = make_run(call)
+    report_id = add_children(call, origin.id)
+    fork = call(fork_run, origin.id, 0, NewRunFork())
+    call(create_branch_report, new_branch(fork.id, report_id))
+    end(call, origin.id, days=100)
+    end(call, fork.id, days=90)
+
+    purge = call(purge_runs, LONG_AGO, page_size=1)
+
+    assert (purge.runs, purge.kept) == (2, {})
 
 
 @PURGES
@@ -321,10 +355,68 @@ def test_the_events_that_a_fork_reads_stay_for_it(committed_call: Caller) -> Non
 
     # A fork that is purged itself reads none of them any more.
     end(call, fork.id)
-    assert call(purge_run_events, LONG_AGO).rows == {"run_events": 2, "run_segments": 1}
+    assert call(purge_run_events, LONG_AGO).rows == {"run_events": 4, "run_segments": 1}
     with pytest.raises(EventsPurged):
         call(read_run_events, fork.id)
     assert call(purge_runs, LONG_AGO).runs == 2
+
+
+@pytest.mark.parametrize("page_size", [1, 100])
+def test_what_a_fork_no_longer_reads_goes_in_the_same_purge(
+    committed_call: Caller, page_size: int
+) -> None:
+    call = committed_call
+    origin = make_old_run(call, days=100)
+    fork = call(fork_run, origin, 2, NewRunFork())
+    end(call, fork.id, days=90)
+
+    told = call(purge_run_events, LONG_AGO, dry_run=True)
+    purge = call(purge_run_events, LONG_AGO, page_size=page_size)
+
+    assert (told.runs, told.kept) == (2, {"forked": 1})
+    assert (purge.runs, purge.kept) == (2, {})
+    assert purge.rows == {"run_events": 4, "run_segments": 1}
+    assert seqs(call, origin) == seqs(call, fork.id) == []
+    assert call(purge_run_events, LONG_AGO).runs == 0
+
+
+@pytest.mark.usefixtures("_short_batches")
+def test_what_a_fork_no_longer_reads_goes_in_a_later_purge(committed_call: Caller) -> None:
+    call = committed_call
+    origin = make_old_run(call, events=10)
+    fork = call(fork_run, origin, 6, NewRunFork())
+    first = call(purge_run_events, LONG_AGO)
+    assert (first.runs, first.rows, first.kept) == (1, {"run_events": 5}, {"forked": 1})
+
+    again = call(purge_run_events, LONG_AGO)
+    assert (again.runs, again.rows, again.kept) == (0, {}, {"forked": 1})
+    assert seqs(call, origin) == [1, 2, 3, 4, 5, 6]
+
+    end(call, fork.id, days=1)
+    call(delete_run, fork.id)
+    told = call(purge_run_events, LONG_AGO, dry_run=True)
+    last = call(purge_run_events, LONG_AGO)
+    assert last == told.model_copy(update={"dry_run": False})
+    assert (last.runs, last.rows, last.kept) == (0, {"run_events": 6}, {})
+    assert seqs(call, origin) == []
+
+
+@pytest.mark.usefixtures("_short_batches")
+def test_what_a_fork_no_longer_reads_goes_after_a_purge_that_was_stopped(
+    committed_call: Caller,
+) -> None:
+    call = committed_call
+    origin = make_old_run(call, events=12)
+    fork = call(fork_run, origin, 3, NewRunFork())
+    call.execute("DELETE FROM runstore.run_events WHERE run_id = %s AND seq IN (4, 5, 6)", [origin])
+    call.execute("UPDATE runstore.runs SET purged_seq = 6 WHERE id = %s", [origin])
+    end(call, fork.id, days=1)
+    call(delete_run, fork.id)
+
+    purge = call(purge_run_events, LONG_AGO)
+
+    assert (purge.runs, purge.rows) == (1, {"run_events": 10})
+    assert seqs(call, origin) == []
 
 
 @pytest.mark.usefixtures("_short_batches")
@@ -362,8 +454,6 @@ def test_a_dry_run_of_events_says_what_would_go(committed_call: Caller) -> None:
     call = committed_call
     make_old_run(call, events=3)
     call(fork_run, make_old_run(call, events=3), 2, NewRunFork())
-    fork = call(fork_run, make_old_run(call, events=3), 2, NewRunFork())
-    end(call, fork.id, days=100)
     before = contents(call)
 
     told = call(purge_run_events, LONG_AGO, dry_run=True)

@@ -43,7 +43,8 @@ INVARIANTS = {
             ])""",
     "a fork reads all that it shares, unless its events were purged": """
         SELECT runs.id::text FROM runstore.runs
-        WHERE runs.events_purged_at IS NULL AND runs.forked_at_seq <> (
+        JOIN runstore.run_heads ON runs.id = run_heads.run_id
+        WHERE runs.purged_seq IS DISTINCT FROM run_heads.last_seq AND runs.forked_at_seq <> (
             SELECT coalesce(sum(to_seq - from_seq + 1), 0)
             FROM runstore.run_segments WHERE run_id = runs.id
         )""",
