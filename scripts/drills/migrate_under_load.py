@@ -82,6 +82,26 @@ FILL: dict[str, LiteralString] = {
         INSERT INTO runstore.cta_events (run_id, id, kind)
         SELECT id, runstore.new_child_id(id), 'filler' FROM runstore.runs
     """,
+    "quotas": """
+        INSERT INTO runstore.quotas (subject_id, id, meter, period, limit_amount)
+        SELECT 'filler ' || number, gen_random_uuid(), 'tokens', 'total', 1000
+        FROM generate_series(1, %(rows)s) AS number
+    """,
+    "usage_counters": """
+        INSERT INTO runstore.usage_counters (tenant_id, subject_id, quota_id, window_start)
+        SELECT tenant_id, subject_id, id, '-infinity' FROM runstore.quotas
+    """,
+    "usage_reservations": """
+        INSERT INTO runstore.usage_reservations (
+            id, subject_id, amounts, status, run_id, expires_at, finished_at
+        )
+        SELECT runstore.new_child_id(id), 'filler', '{"tokens": 7}', 'settled', id, now(), now()
+        FROM runstore.runs, generate_series(1, 3)
+    """,
+    "usage_logs": """
+        INSERT INTO runstore.usage_logs (id, meter, subject_id, amount, run_id)
+        SELECT id, 'tokens', subject_id, 7, run_id FROM runstore.usage_reservations
+    """,
 }
 
 
