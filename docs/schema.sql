@@ -1271,6 +1271,7 @@ CREATE TABLE runstore.run_events (
     payload jsonb DEFAULT '{}'::jsonb NOT NULL,
     append_id uuid,
     created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    append_size integer,
     CONSTRAINT run_events_seq_check CHECK ((seq > 0)),
     CONSTRAINT run_events_type_check CHECK (((char_length(type) >= 1) AND (char_length(type) <= 255)))
 );
@@ -1302,6 +1303,13 @@ COMMENT ON COLUMN runstore.run_events.type IS 'What happened. Names that start w
 --
 
 COMMENT ON COLUMN runstore.run_events.append_id IS 'On the first event of an append: the caller''s id of that append, so that repeating it changes nothing.';
+
+
+--
+-- Name: COLUMN run_events.append_size; Type: COMMENT; Schema: runstore; Owner: -
+--
+
+COMMENT ON COLUMN runstore.run_events.append_size IS 'How many events were written together: on the first event of an append that has an id, and on the event that ended the run.';
 
 
 --

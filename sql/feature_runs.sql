@@ -321,11 +321,12 @@ run AS (
 ),
 
 event AS (
-    INSERT INTO runstore.run_events (run_id, seq, type)
+    INSERT INTO runstore.run_events (run_id, seq, type, append_size)
     SELECT
         head.run_id,
         head.last_seq,
-        'run.completed'
+        'run.completed',
+        1
     FROM head
 )
 
@@ -375,11 +376,12 @@ run AS (
 ),
 
 event AS (
-    INSERT INTO runstore.run_events (run_id, seq, type)
+    INSERT INTO runstore.run_events (run_id, seq, type, append_size)
     SELECT
         head.run_id,
         head.last_seq,
-        'run.failed'
+        'run.failed',
+        1
     FROM head
 )
 

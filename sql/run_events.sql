@@ -19,13 +19,14 @@ WITH head AS (
 ),
 
 event AS (
-    INSERT INTO runstore.run_events (run_id, seq, type, payload, append_id)
+    INSERT INTO runstore.run_events (run_id, seq, type, payload, append_id, append_size)
     SELECT
         head.run_id,
         head.base_seq + given.place,
         given.type,
         given.payload::jsonb,
-        CASE WHEN given.place = 1 THEN %(append_id)s::uuid END
+        CASE WHEN given.place = 1 THEN %(append_id)s::uuid END,
+        CASE WHEN given.place = 1 AND %(append_id)s::uuid IS NOT NULL THEN cardinality(%(types)b::text[]) END
     FROM head
     CROSS JOIN
         unnest(%(types)b::text[], %(payloads)b::text[]) WITH ORDINALITY
@@ -38,12 +39,14 @@ SELECT
 FROM head;
 
 -- name: find_appended_events :many
--- Find the events of an earlier append, by its id and their number.
+-- Find the events of an earlier append, by its id and their number, and in the first row how many it
+-- wrote.
 SELECT
     run_events.seq,
     run_events.type,
     run_events.payload,
-    run_events.created_at
+    run_events.created_at,
+    run_events.append_size
 FROM runstore.run_events AS first_event
 INNER JOIN runstore.run_events ON first_event.run_id = run_events.run_id
 WHERE first_event.run_id = %(run_id)s

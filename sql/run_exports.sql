@@ -94,6 +94,7 @@ FROM (
         run_events.type,
         run_events.payload,
         NULL::uuid AS append_id,
+        NULL::integer AS append_size,
         run_events.created_at
     FROM runstore.run_segments
     INNER JOIN runstore.run_events ON run_segments.source_run_id = run_events.run_id
@@ -111,6 +112,7 @@ FROM (
         type,
         payload,
         append_id,
+        append_size,
         created_at
     FROM runstore.run_events
     WHERE run_id = %(run_id)s

@@ -100,6 +100,7 @@ run_event AS (
         type,
         payload,
         append_id,
+        append_size,
         created_at
     )
     SELECT
@@ -108,6 +109,7 @@ run_event AS (
         entry.type,
         given.document -> 'payload',
         entry.append_id,
+        entry.append_size,
         entry.created_at
     FROM run
     INNER JOIN given ON given.table_name = 'run_events'

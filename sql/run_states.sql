@@ -29,6 +29,13 @@ INNER JOIN runstore.run_heads ON runs.id = run_heads.run_id
 WHERE runs.id = %(run_id)s
     AND run_heads.run_id = %(run_id)s;
 
+-- name: find_end_size :maybe
+-- Read how many events were written together with the one that ended a run. No row: it was purged.
+SELECT append_size
+FROM runstore.run_events
+WHERE run_id = %(run_id)s
+    AND seq = %(seq)s;
+
 -- name: start_run :one
 -- Start a pending run; the id, where one is given, says afterwards who did. No row: it does not
 -- exist or is not pending.
@@ -94,7 +101,8 @@ WITH given AS (
     SELECT
         given.type,
         given.payload::jsonb AS payload,
-        given.place
+        given.place,
+        NULL::integer AS append_size
     FROM
         unnest(%(types)b::text[], %(payloads)b::text[]) WITH ORDINALITY
             AS given (type, payload, place)
@@ -102,6 +110,7 @@ WITH given AS (
     SELECT
         'run.completed',
         '{}',
+        cardinality(%(types)b::text[]) + 1,
         cardinality(%(types)b::text[]) + 1
 ),
 
@@ -137,12 +146,13 @@ run AS (
 ),
 
 event AS (
-    INSERT INTO runstore.run_events (run_id, seq, type, payload)
+    INSERT INTO runstore.run_events (run_id, seq, type, payload, append_size)
     SELECT
         head.run_id,
         head.base_seq + given.place,
         given.type,
-        given.payload
+        given.payload,
+        given.append_size
     FROM head
     CROSS JOIN given
 )
@@ -162,7 +172,8 @@ WITH given AS (
     SELECT
         given.type,
         given.payload::jsonb AS payload,
-        given.place
+        given.place,
+        NULL::integer AS append_size
     FROM
         unnest(%(types)b::text[], %(payloads)b::text[]) WITH ORDINALITY
             AS given (type, payload, place)
@@ -170,6 +181,7 @@ WITH given AS (
     SELECT
         'run.failed',
         '{}',
+        cardinality(%(types)b::text[]) + 1,
         cardinality(%(types)b::text[]) + 1
 ),
 
@@ -206,12 +218,13 @@ run AS (
 ),
 
 event AS (
-    INSERT INTO runstore.run_events (run_id, seq, type, payload)
+    INSERT INTO runstore.run_events (run_id, seq, type, payload, append_size)
     SELECT
         head.run_id,
         head.base_seq + given.place,
         given.type,
-        given.payload
+        given.payload,
+        given.append_size
     FROM head
     CROSS JOIN given
 )
@@ -231,7 +244,8 @@ WITH given AS (
     SELECT
         given.type,
         given.payload::jsonb AS payload,
-        given.place
+        given.place,
+        NULL::integer AS append_size
     FROM
         unnest(%(types)b::text[], %(payloads)b::text[]) WITH ORDINALITY
             AS given (type, payload, place)
@@ -239,6 +253,7 @@ WITH given AS (
     SELECT
         'run.cancelled',
         '{}',
+        cardinality(%(types)b::text[]) + 1,
         cardinality(%(types)b::text[]) + 1
 ),
 
@@ -274,12 +289,13 @@ run AS (
 ),
 
 event AS (
-    INSERT INTO runstore.run_events (run_id, seq, type, payload)
+    INSERT INTO runstore.run_events (run_id, seq, type, payload, append_size)
     SELECT
         head.run_id,
         head.base_seq + given.place,
         given.type,
-        given.payload
+        given.payload,
+        given.append_size
     FROM head
     CROSS JOIN given
 )

@@ -46,6 +46,12 @@ class RunEvent(Row):
     created_at: datetime
 
 
+class AppendedEvent(RunEvent):
+    """An event, and how many its append wrote where it is the first of one that has an id."""
+
+    append_size: int | None
+
+
 class EventPage(Row):
     """Some events of a run, with the run's status and its last number in the same snapshot.
 
@@ -238,7 +244,9 @@ def _unappended(
         found = yield from find_appended_events.bind(run_id, append_id, len(events))
         if found:
             given = map(event_of, events)
-            if len(found) != len(events) or any(
+            # What older versions appended has no size.
+            size = found[0].append_size or len(found)
+            if not len(found) == len(events) == size or any(
                 event.differences(row) for event, row in zip(given, found, strict=True)
             ):
                 raise Conflict(f"append {append_id} exists with other events")
@@ -255,10 +263,10 @@ def _unappended(
 @query
 def find_appended_events(
     run_id: RunId, append_id: UUID, event_count: Amount
-) -> Statement[list[RunEvent]]:
+) -> Statement[list[AppendedEvent]]:
     """Return the events of an earlier append, by its id, at most so many; none: there was none."""
     parameters = {"run_id": run_id, "append_id": append_id, "event_count": event_count}
-    return many(RunEvent, _SQL["find_appended_events"], parameters, prepare=False)
+    return many(AppendedEvent, _SQL["find_appended_events"], parameters, prepare=False)
 
 
 @query

@@ -13,7 +13,7 @@ from . import _sql
 from ._json import nullable
 from ._models import Key, Page, Row, RunId, RunKind, RunStatus
 from ._pages import page
-from ._query import Statement, Steps, query
+from ._query import Statement, Steps, query, reads
 from ._statements import not_found, one, transition
 from .errors import InvalidTransition
 from .run_events import EventLike, event_columns, event_of, find_appended_events, read_run_events
@@ -68,6 +68,18 @@ def get_run_state(run_id: RunId, types: list[str]) -> Statement[RunState]:
         _SQL["get_run_state"],
         {"run_id": run_id, "types": types},
         absent=lambda: not_found(RUN, run_id),
+        prepare=False,
+    )
+
+
+@query
+@reads(int | None)
+def find_end_size(run_id: UUID, seq: int) -> Statement[int | None]:
+    """Return how many events the end of a run wrote; None: it is gone, or has no size."""
+    return Statement(
+        _SQL["find_end_size"],
+        {"run_id": run_id, "seq": seq},
+        lambda rows: rows[0][0] if rows else None,
         prepare=False,
     )
 
@@ -168,8 +180,11 @@ def _end(
 
 
 def repeated_end(run: Run, events: Sequence[EventLike] = ()) -> Steps[RunState]:
-    """Answer a second time how a run ended, when its log ends with the same events."""
+    """Answer a second time how a run ended, when it ended with the same events."""
     state = yield from get_run_state.bind(run.id, [f"run.{run.status}"])
+    size = yield from find_end_size.bind(run.id, state.last_seq)
+    if size not in (None, len(events) + 1):
+        raise InvalidTransition(RUN, run.id, run.status)
     if events:
         first = state.last_seq - len(events)
         page = yield from read_run_events.bind(

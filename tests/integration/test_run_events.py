@@ -236,8 +236,32 @@ def test_an_append_id_stands_for_one_append(call: Caller) -> None:
         call(append_run_events, run.id, tokens(3, start=1), append_id=append_id)
     with pytest.raises(Conflict):
         call(append_run_events, run.id, tokens(4), append_id=append_id)
+    with pytest.raises(Conflict):
+        call(append_run_events, run.id, tokens(2), append_id=append_id)
 
     assert call(get_run_head, run.id).last_seq == 3
+
+
+def test_an_append_id_does_not_stand_for_what_another_append_wrote(call: Caller) -> None:
+    run = new_run(call)
+    append_id = new_child_id(run.id)
+    call(append_run_events, run.id, tokens(1), append_id=append_id)
+    call(append_run_events, run.id, tokens(1, start=1))
+
+    with pytest.raises(Conflict):
+        call(append_run_events, run.id, tokens(2), append_id=append_id)
+
+
+@pytest.mark.owner
+def test_what_an_older_version_appended_or_ended_may_be_repeated(call: Caller) -> None:
+    run = new_run(call)
+    append_id = new_child_id(run.id)
+    call(append_run_events, run.id, tokens(3), append_id=append_id)
+    ended = call(complete_run, run.id, events=tokens(2))
+    call.execute("UPDATE runstore.run_events SET append_size = NULL")
+
+    assert call(append_run_events, run.id, tokens(3), append_id=append_id) == 3
+    assert call(complete_run, run.id, events=tokens(2)) == ended
 
 
 def test_a_repeated_append_leaves_the_callers_transaction_usable(connect: Connect) -> None:

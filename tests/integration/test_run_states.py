@@ -218,7 +218,15 @@ def test_an_end_is_repeated_with_the_same_last_events(call: Caller, status: str)
 
     assert state.last_seq == 4
     assert call(function, run.id, **extras, events=two) == state
-    for others in (two[::-1], [*two, *LAST], [*LAST, *two, *LAST], LAST):
+    for others in (
+        two[::-1],
+        two[1:],
+        [],
+        [*LAST, *two],
+        [*two, *LAST],
+        [*LAST, *two, *LAST],
+        LAST,
+    ):
         with pytest.raises(InvalidTransition) as refusal:
             call(function, run.id, **extras, events=others)
         assert refusal.value.status == status
