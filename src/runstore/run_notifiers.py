@@ -20,7 +20,7 @@ from psycopg import AsyncConnection, Connection
 
 from ._background import Block, is_set_within
 from ._parameters import checked
-from .errors import InvalidPayload
+from .errors import InvalidPayload, RunstoreError
 from .run_notifications import Source, open_own, open_own_async, send_run_notifications
 
 # The time between two attempts to open another connection, while notifications are dropped.
@@ -123,7 +123,7 @@ class RunNotifier(Block["RunNotifier"]):
             if self._should_reconnect(conn):
                 conn = open_own(self._source)
             send_run_notifications(conn, run_ids)
-        except psycopg.Error:
+        except (psycopg.Error, RunstoreError):
             self._count_dropped(run_ids)
         else:
             self._sent += 1
@@ -166,7 +166,7 @@ class RunNotifier(Block["RunNotifier"]):
             if self._should_reconnect(conn):
                 conn = await open_own_async(self._source)
             await send_run_notifications(conn, run_ids)
-        except psycopg.Error:
+        except (psycopg.Error, RunstoreError):
             self._count_dropped(run_ids)
         else:
             self._sent += 1

@@ -153,6 +153,21 @@ def test_a_notifier_survives_its_connection(opened: Streams, database: str, conn
         wait_until(is_sent)
 
 
+@EITHER_KIND
+def test_a_notifier_survives_what_the_library_refuses(opened: Streams) -> None:
+    def speak(encoding: str) -> None:
+        opened.execute(f"SELECT set_config('client_encoding', '{encoding}', false)")
+
+    run_id = new_run_id()
+    with opened.enter(notify_run_events(opened.source, interval=0.001)) as notifier:
+        speak("LATIN1")
+        notifier.mark(run_id)
+        wait_until(lambda: notifier.dropped == 1)
+        speak("UTF8")
+        notifier.mark(run_id)
+        wait_until(lambda: notifier.sent == 1)
+
+
 # What is heard
 
 
