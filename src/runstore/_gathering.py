@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 from ._models import RunId
 from ._parameters import checked
 from .errors import InvalidPayload
-from .run_events import MAX_EVENTS, NewRunEvent, documents_of
+from .run_events import MAX_EVENTS, EventLike, NewRunEvent, documents_of, event_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,14 +70,15 @@ class Gathering:
         if not self._open:
             raise RuntimeError("an event writer takes events inside its block only")
 
-    def add(self, event: NewRunEvent) -> bool:
-        """Take an event, and say whether that changes how long to wait."""
+    def add(self, event: EventLike) -> bool:
+        """Take an event as it is now, and say whether that changes how long to wait."""
         self.check()
         types: list[str] = []
-        (payload,) = documents_of([event], types)
+        made = event_of(event)
+        (payload,) = documents_of([made], types)
         if not self._waiting:
             self._due_at = time.monotonic() + self._max_delay
-        self._waiting.append(event)
+        self._waiting.append(made)
         self._bytes += len(types[0]) + len(payload)
         self._given += 1
         return len(self._waiting) == 1 or self._is_full()

@@ -16,7 +16,7 @@ from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
 from ._gathering import Batch, Gathering
 from ._outages import Patience
-from .run_events import NewRunEvent, append_run_events
+from .run_events import EventLike, append_run_events
 from .run_notifiers import RunNotifier
 from .run_tails import AsyncioSource, BlockingSource, check_source
 
@@ -163,8 +163,8 @@ class BlockingEventWriter(_Writer):
             self._thread.join()
         self._gathering.settle(exc)
 
-    def append(self, event: NewRunEvent) -> None:
-        """Give an event to be written.
+    def append(self, event: EventLike) -> None:
+        """Give an event to be written, as it is now.
 
         Raises `InvalidPayload` for an event that cannot be stored and is not taken, and the error
         of a statement that failed.
@@ -265,8 +265,8 @@ class AsyncioEventWriter(_Writer):
             raise
         self._gathering.settle(exc)
 
-    async def append(self, event: NewRunEvent) -> None:
-        """Give an event to be written.
+    async def append(self, event: EventLike) -> None:
+        """Give an event to be written, as it is now.
 
         Raises `InvalidPayload` for an event that cannot be stored and is not taken, and the error
         of a statement that failed. Cancelled while it waits for room, it has not taken the event.

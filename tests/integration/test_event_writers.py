@@ -31,6 +31,7 @@ from runstore import (
     new_run_id,
     notify_run_events,
     open_pool_async,
+    payload_rules,
 )
 from streams import (
     CONNECTIONS,
@@ -103,6 +104,20 @@ def test_events_are_written_in_order_by_few_statements(
     assert payloads(conn, run_id) == expected(1100)
     assert statements(conn, run_id) == 5
     assert (writer.last_seq, writer.unwritten) == (1100, 0)
+
+
+@EVERY_SOURCE
+def test_a_pair_is_written_as_it_was_given(opened: Streams, conn: Conn, run_id: UUID) -> None:
+    payload: Any = {"n": 0}
+    with opened.writing(run_id, max_delay=3600) as writer:
+        with payload_rules(sanitize=True):
+            writer.append(("token", "\0"))
+        writer.append(("token", payload))
+        payload["n"] = 1
+        with pytest.raises(InvalidPayload):
+            writer.append(("token", float("nan")))
+
+    assert payloads(conn, run_id) == ["\ufffd", {"n": 0}]
 
 
 @EVERY_SOURCE

@@ -36,6 +36,7 @@ from runstore import (
     open_pool_async,
     tail_run_events,
 )
+from runstore.run_events import EventLike
 
 T = TypeVar("T")
 
@@ -63,7 +64,7 @@ class Writer(Protocol):
     def last_seq(self) -> int | None: ...
     @property
     def unwritten(self) -> int: ...
-    def append(self, event: NewRunEvent) -> None: ...
+    def append(self, event: EventLike) -> None: ...
     def flush(self) -> None: ...
 
 
@@ -165,7 +166,7 @@ class AsyncioWriter:
     def unwritten(self) -> int:
         return self._writer.unwritten
 
-    def append(self, event: NewRunEvent) -> None:
+    def append(self, event: EventLike) -> None:
         self._loop.run(self._writer.append(event))
 
     def flush(self) -> None:
