@@ -6,12 +6,14 @@ import math
 import re
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from decimal import Decimal
+from enum import Enum
 from typing import Final, cast
+from uuid import UUID
 
 import orjson
 import psycopg.adapt
 import psycopg.pq
-from pydantic_core import to_json
+from pydantic_core import PydanticSerializationError, to_json
 
 from .errors import InvalidPayload
 from .payloads import Rules, current_rules
@@ -146,7 +148,11 @@ def _says_all(encoded: bytes, value: object) -> bool:
 
 def _hides_a_number(value: object) -> bool:
     # orjson writes NaN and infinities as null. This encoder gives them away, but is slower.
-    told = to_json(value, inf_nan_mode="constants")
+    try:
+        told = to_json(value, inf_nan_mode="constants")
+    except PydanticSerializationError:
+        # orjson has types of its own.
+        return _holds_no_number(value)
     if told.rfind(b"NaN") < 0 and told.rfind(b"Infinity") < 0:
         return False
     # Or they are words of a text.
@@ -154,6 +160,7 @@ def _hides_a_number(value: object) -> bool:
 
 
 def _holds_no_number(value: object) -> bool:
+    value = _of_member(value)
     if isinstance(value, float):
         return not math.isfinite(value)
     if isinstance(value, Mapping):
@@ -163,15 +170,21 @@ def _holds_no_number(value: object) -> bool:
     return False
 
 
+def _of_member(value: object) -> object:
+    # A member of an enumeration is stored as its value.
+    return cast("object", value.value) if isinstance(value, Enum) else value
+
+
 def check(value: object, path: str, depth: int = 0) -> None:
     """Walk a value and raise `InvalidPayload` for the first part of it that cannot be stored."""
+    value = _of_member(value)
     if depth == MAX_DEPTH and isinstance(value, Mapping | list | tuple):
         raise InvalidPayload(path, f"nests deeper than {MAX_DEPTH}")
-    if isinstance(value, Mapping):
-        for number, (key, item) in enumerate(cast("Mapping[object, object]", value).items()):
+    if isinstance(value, dict):
+        for number, (key, item) in enumerate(cast("Document", value).items()):
             _check_text(_text_key(key, path), path, "has a key that")
             check(item, path + step(key, number), depth + 1)
-    elif isinstance(value, list | tuple):
+    elif isinstance(value, list) or type(value) is tuple:
         for index, item in enumerate(cast("Sequence[object]", value)):
             check(item, path + step(index), depth + 1)
     elif isinstance(value, str):
@@ -194,18 +207,18 @@ def step(key: object, number: int | None = None) -> str:
 
 
 def _text_key(key: object, path: str) -> str:
-    if not isinstance(key, str):
+    if type(key) is not str:
         raise InvalidPayload(path, f"has a key that is not a string but {type(key).__name__}")
     return key
 
 
 def _check_scalar(value: object, path: str) -> None:
-    if value is None or isinstance(value, bool):
+    if value is None or isinstance(value, bool | UUID):
         return
     if isinstance(value, int):
         if not _fits(value):
             raise InvalidPayload(path, "is an integer beyond 64 bits")
-    elif not isinstance(value, float):
+    elif type(value) is not float:
         raise InvalidPayload(path, f"is a {type(value).__name__}, which JSON does not have")
     elif not math.isfinite(value):
         raise InvalidPayload(path, "is not a finite number")
@@ -242,6 +255,7 @@ def storable(value: str) -> str:
 
 def _sanitized(value: object, path: str, depth: int = 0) -> object:
     """Replace what cannot be stored, and leave what is wrong in another way to `check`."""
+    value = _of_member(value)
     if depth < MAX_DEPTH and isinstance(value, list | tuple):
         return [
             _sanitized(item, path + step(index), depth + 1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import enum
 import json
+import math
 import pickle
 import traceback
 from collections import OrderedDict
@@ -12,9 +13,11 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from functools import partial
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 from uuid import UUID
 
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -221,6 +224,23 @@ JSON_FIELDS: list[tuple[Callable[[Any], object], str]] = [
 ]
 
 
+class Text(str):
+    __slots__ = ()
+
+
+class Float(float):
+    """As numpy's float64 is one."""
+
+
+class Point(NamedTuple):
+    x: int
+    y: int
+
+
+class Limit(enum.Enum):
+    NONE = math.inf
+
+
 @pytest.mark.parametrize(
     ("value", "path", "reason"),
     [
@@ -243,6 +263,12 @@ JSON_FIELDS: list[tuple[Callable[[Any], object], str]] = [
         ([timedelta(1)], "[0]", "is a timedelta, which JSON does not have"),
         (Decimal(1), "", "is a Decimal, which JSON does not have"),
         (object(), "", "is a object, which JSON does not have"),
+        (Float(0.5), "", "is a Float, which JSON does not have"),
+        ({"a": Point(1, 2)}, ".a", "is a Point, which JSON does not have"),
+        ([MappingProxyType({})], "[0]", "is a mappingproxy, which JSON does not have"),
+        ({Text("a"): 1}, "", "has a key that is not a string but Text"),
+        ({"budget": Limit.NONE}, ".budget", "is not a finite number"),
+        ([RUN, Limit.NONE], "[1]", "is not a finite number"),
     ],
 )
 @pytest.mark.parametrize(("send", "field"), JSON_FIELDS, ids=[path for _, path in JSON_FIELDS])
@@ -274,10 +300,6 @@ def test_json_that_holds_itself_is_refused() -> None:
     assert error.reason == f"nests deeper than {MAX_DEPTH}"
 
 
-class Text(str):
-    __slots__ = ()
-
-
 class Colour(enum.StrEnum):
     RED = "red"
 
@@ -292,6 +314,7 @@ LIKE_JSON: list[Any] = [
     RUN,
     (1, (2,)),
     [memoryview(b"")],
+    [orjson.Fragment(b"1"), None],
     range(3),
     NewFeatureRun,
     NewFeatureRun(name="a name"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import enum
 import json
 import math
 import pickle
@@ -141,6 +142,11 @@ def test_what_is_too_much_for_a_message_is_refused(monkeypatch: pytest.MonkeyPat
 # Sanitized
 
 
+class Limit(enum.Enum):
+    NONE = math.inf
+    TEXT = "\0"
+
+
 SANITIZED: list[tuple[Any, JsonValue]] = [
     ("a\0b", "a\ufffdb"),
     ("\\u0000", "\\u0000"),
@@ -150,6 +156,7 @@ SANITIZED: list[tuple[Any, JsonValue]] = [
     (["\ud83d\ude00\ud83d"], ["😀\ufffd"]),
     ({"a\0": {"b": "\0"}}, {"a\ufffd": {"b": "\ufffd"}}),
     ([math.nan, math.inf, {"a": -math.inf}], [None, None, {"a": None}]),
+    ({"budget": Limit.NONE, "text": Limit.TEXT}, {"budget": None, "text": "\ufffd"}),
     (2**64, "18446744073709551616"),
     ([-(2**63) - 1, 2**64 - 1], ["-9223372036854775809", 2**64 - 1]),
     ({"a": 10**5000}, {"a": "1" + "0" * 5000}),
