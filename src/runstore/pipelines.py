@@ -16,7 +16,7 @@ from psycopg import AsyncConnection, Connection
 
 from ._cursors import AsyncioCursor, BlockingCursor
 from ._query import Query, Statement, drive, drive_async
-from .errors import translate
+from .errors import RunstoreError, translate
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -46,6 +46,34 @@ class Reply(Generic[R]):
 class _Calls(Generic[CursorT]):
     def __init__(self) -> None:
         self._sent: list[tuple[Statement[Any], CursorT, Reply[Any]]] = []
+        self._refusal: Exception | None = None
+        self._has_ended = False
+
+    def note(self, error: Exception) -> None:
+        """Note that the server refused a call, if all of them can be made again one by one.
+
+        Else raise the error. What is sent from then on waits for that.
+        """
+        self._refusal = translate(error)
+        if not self._may_be_repetitions(self._refusal):
+            raise self._refusal from None
+
+    def end(self) -> None:
+        """Take it that all calls are sent. Raises what one of them was refused with."""
+        self._has_ended = True
+        if self._refusal is not None:
+            raise self._refusal
+
+    def check(self, error: Exception) -> None:
+        """Raise the error of a block whose calls need not be made once more."""
+        refusal = translate(error)
+        if not self._has_ended or not self._may_be_repetitions(refusal):
+            raise refusal from None
+
+    def _may_be_repetitions(self, refusal: Exception) -> bool:
+        return isinstance(refusal, RunstoreError) and any(
+            statement.refused is not None for statement, _, _ in self._sent
+        )
 
     def arrive(self, answers: list[Any]) -> None:
         """Give the answers to who waits for them, when all of them are certain."""
@@ -64,15 +92,23 @@ class Pipeline(_Calls[BlockingCursor]):
         """Send a call without waiting, and return where its answer will be."""
         statement = function.bind(*args, **kwargs)
         cursor, reply = BlockingCursor(self._conn), Reply[R]()
-        cursor.execute(
-            statement.sql.text, statement.parameters, prepare=statement.prepare, binary=True
-        )
         self._sent.append((statement, cursor, reply))
+        if self._refusal is None:
+            try:
+                cursor.execute(
+                    statement.sql.text, statement.parameters, prepare=statement.prepare, binary=True
+                )
+            except (psycopg.Error, UnicodeEncodeError) as error:
+                self.note(error)
         return reply
 
     def receive(self) -> list[Any]:
         """Read the answers, in the order of the calls."""
         return [self._answer(statement, cursor) for statement, cursor, _ in self._sent]
+
+    def call_one_by_one(self) -> list[Any]:
+        """Call without a pipeline what was sent, and return the answers."""
+        return [drive(self._conn, iter(statement)) for statement, _, _ in self._sent]
 
     def _answer(self, statement: Statement[R], cursor: BlockingCursor) -> R:
         rows = cursor.fetchall()
@@ -92,15 +128,23 @@ class AsyncPipeline(_Calls[AsyncioCursor]):
         """Send a call without waiting for its answer, and return where that will be."""
         statement = function.bind(*args, **kwargs)
         cursor, reply = AsyncioCursor(self._conn), Reply[R]()
-        await cursor.execute(
-            statement.sql.text, statement.parameters, prepare=statement.prepare, binary=True
-        )
         self._sent.append((statement, cursor, reply))
+        if self._refusal is None:
+            try:
+                await cursor.execute(
+                    statement.sql.text, statement.parameters, prepare=statement.prepare, binary=True
+                )
+            except (psycopg.Error, UnicodeEncodeError) as error:
+                self.note(error)
         return reply
 
     async def receive(self) -> list[Any]:
         """Read the answers, in the order of the calls."""
         return [await self._answer(statement, cursor) for statement, cursor, _ in self._sent]
+
+    async def call_one_by_one(self) -> list[Any]:
+        """Call without a pipeline what was sent, and return the answers."""
+        return [await drive_async(self._conn, iter(statement)) for statement, _, _ in self._sent]
 
     async def _answer(self, statement: Statement[R], cursor: AsyncioCursor) -> R:
         rows = await cursor.fetchall()
@@ -121,7 +165,9 @@ def pipeline(
     `with pipeline(conn) as calls: reply = calls.send(create_agent_step, step)`, and after the
     block `reply.value`. However many calls there are, they cost three round trips to the server:
     BEGIN, the calls, COMMIT. A call that depends on another's answer goes into another block.
-    The block raises the first error of a call, and then nothing of it is written.
+    The block raises the first error of a call, and then nothing of it is written. It may be
+    repeated like its calls: where one is refused that may have been made before, they are made one
+    by one.
 
     It pays for two calls and more, and the more the further away the server is: 20 calls take a
     sixth of the time at a distance of 1 ms, and half of it on the server's own machine
@@ -132,25 +178,39 @@ def pipeline(
 
 @contextmanager
 def _pipeline(conn: Connection[Any]) -> Generator[Pipeline]:
+    calls = Pipeline(conn)
     try:
         with conn.transaction():
-            calls = Pipeline(conn)
             with conn.pipeline():
                 yield calls
+                calls.end()
             answers = calls.receive()
-    except (psycopg.Error, UnicodeEncodeError) as error:
-        raise translate(error) from None
+    except (psycopg.Error, RunstoreError) as error:
+        calls.check(error)
+    else:
+        calls.arrive(answers)
+        return
+    # Outside of the handler: the first error quotes a row, and would be the context of another.
+    with conn.transaction():
+        answers = calls.call_one_by_one()
     calls.arrive(answers)
 
 
 @asynccontextmanager
 async def _async_pipeline(conn: AsyncConnection[Any]) -> AsyncGenerator[AsyncPipeline]:
+    calls = AsyncPipeline(conn)
     try:
         async with conn.transaction():
-            calls = AsyncPipeline(conn)
             async with conn.pipeline():
                 yield calls
+                calls.end()
             answers = await calls.receive()
-    except (psycopg.Error, UnicodeEncodeError) as error:
-        raise translate(error) from None
+    except (psycopg.Error, RunstoreError) as error:
+        calls.check(error)
+    else:
+        calls.arrive(answers)
+        return
+    # Outside of the handler: the first error quotes a row, and would be the context of another.
+    async with conn.transaction():
+        answers = await calls.call_one_by_one()
     calls.arrive(answers)

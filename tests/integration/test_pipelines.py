@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import psycopg
 import pytest
 from psycopg import AsyncConnection
 from psycopg.pq import TransactionStatus
 
-from connections import Connect
+from connections import BlockingCaller, Connect
+from contents import contents
 from runstore import (
+    Conflict,
     Created,
     InvalidTransition,
+    NewAgentInvocation,
+    NewAgentStep,
     NewChatRun,
     NewMemoryRecord,
     NewRunEvent,
@@ -21,6 +25,8 @@ from runstore import (
     Reply,
     append_run_events,
     complete_run,
+    create_agent_invocation,
+    create_agent_steps,
     create_memory_record,
     create_run,
     get_memory_records,
@@ -68,6 +74,45 @@ async def test_the_same_on_an_asyncio_connection(database: str) -> None:
         with pytest.raises(InvalidTransition):
             await send()
         assert (await get_run_head(conn, data.id)).status == "pending"
+
+
+def test_a_pipeline_is_repeated_like_its_calls(connect: Connect) -> None:
+    conn = connect()
+    run, append_id = NewChatRun(), uuid4()
+    invocation = NewAgentInvocation(run_id=run.id, agent="coder")
+    steps = [NewAgentStep(invocation_id=invocation.id, kind="thought") for _ in range(2)]
+
+    def send(text: str = "Hello") -> object:
+        with pipeline(conn) as calls:
+            replies = (
+                calls.send(create_run, run),
+                calls.send(append_run_events, run.id, [("token", text)], append_id=append_id),
+                calls.send(create_agent_invocation, invocation),
+                calls.send(create_agent_steps, steps),
+            )
+        return [reply.value for reply in replies]
+
+    first = send()
+    before = contents(BlockingCaller(conn, in_transaction=False))
+    assert send() == first
+    with conn.transaction():
+        assert send() == first
+    with pytest.raises(Conflict, match="exists with other events"):
+        send("Another")
+    assert contents(BlockingCaller(conn, in_transaction=False)) == before
+
+
+async def test_a_pipeline_of_asyncio_is_repeated_like_its_calls(database: str) -> None:
+    append_id = uuid4()
+    async with await AsyncConnection.connect(database, autocommit=True) as conn:
+        run = await create_run(conn, NewChatRun())
+        for _ in range(2):
+            async with pipeline(conn) as calls:
+                last = await calls.send(
+                    append_run_events, run.id, [("token", 1)], append_id=append_id
+                )
+            assert last.value == 1
+        assert (await get_run_head(conn, run.id)).last_seq == 1
 
 
 def test_a_refused_call_takes_all_others_back(connect: Connect) -> None:

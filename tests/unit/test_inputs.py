@@ -265,7 +265,7 @@ class Limit(enum.Enum):
         (object(), "", "is a object, which JSON does not have"),
         (Float(0.5), "", "is a Float, which JSON does not have"),
         ({"a": Point(1, 2)}, ".a", "is a Point, which JSON does not have"),
-        ([MappingProxyType({})], "[0]", "is a mappingproxy, which JSON does not have"),
+        ([MappingProxyType({"a": 1})], "[0]", "is a mappingproxy, which JSON does not have"),
         ({Text("a"): 1}, "", "has a key that is not a string but Text"),
         ({"budget": Limit.NONE}, ".budget", "is not a finite number"),
         ([RUN, Limit.NONE], "[1]", "is not a finite number"),
