@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -59,6 +60,45 @@ def test_limits_are_shown_with_what_is_used_of_them(call: Caller) -> None:
     assert "meter full" in call(render_usage_page, "zoe", until=tomorrow())
 
 
+@pytest.mark.owner
+@pytest.mark.parametrize(
+    ("days_in", "session_in"),
+    [
+        ("Europe/Berlin", "UTC"),
+        ("UTC", "Europe/Berlin"),
+        ("UTC", "America/New_York"),
+        ("Pacific/Auckland", "Pacific/Honolulu"),
+        ("Europe/Berlin", "Europe/Berlin"),
+    ],
+)
+def test_each_day_is_drawn_whatever_the_zone_of_the_session(
+    call: Caller, days_in: str, session_in: str
+) -> None:
+    # Between these days the clocks of Berlin go forward, and soon after them those of Auckland back.
+    first = datetime(2026, 3, 26, 12, tzinfo=ZoneInfo(days_in))
+    for day in range(12):
+        usage = NewUsage(subject_id="zoe", amounts={"tokens": 100 + day})
+        call(record_usage, usage)
+        call.execute(
+            "UPDATE runstore.usage_logs SET created_at = %s WHERE id = %s",
+            [first + timedelta(days=day), usage.id],
+        )
+    call.execute("SELECT set_config('TimeZone', %s, true)", [session_in])
+
+    page = call(
+        render_usage_page,
+        "zoe",
+        since=first - timedelta(days=1),
+        until=first + timedelta(days=13),
+        timezone=days_in,
+    )
+
+    values = re.findall(r'class="value">([^<]*)<', page)
+    labels = re.findall(r"<text[^>]*>(\d\d \w{3})</text>", page)
+    assert values == [str(100 + day) for day in range(12)]
+    assert labels == [f"{day} Mar" for day in range(26, 32)] + [f"0{day} Apr" for day in range(1, 7)]
+
+
 def test_money_is_shown_as_dollars(call: Caller) -> None:
     use(call, "zoe", "large", cost_nanousd=2_500_000_000)
 
@@ -81,6 +121,13 @@ def test_a_time_that_is_none(call: Caller, days: int) -> None:
     with pytest.raises(InvalidPayload) as raised:
         call(render_usage_page, "zoe", since=until - timedelta(days=days), until=until)
     assert raised.value.path == "since"
+
+
+@pytest.mark.parametrize("name", ["", "Mars/Olympus", "Europe", "../zone", "a\0b", "z" * 300])
+def test_a_time_zone_that_is_none(call: Caller, name: str) -> None:
+    with pytest.raises(InvalidPayload) as raised:
+        call(render_usage_page, "zoe", timezone=name)
+    assert raised.value.path == "timezone"
 
 
 def test_nothing_in_a_name_runs(call: Caller, browser: Browser) -> None:

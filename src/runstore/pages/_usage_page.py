@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta, tzinfo
 from typing import Any, Final
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from runstore._query import Steps, operation
 from runstore._usage import COST_METER
@@ -31,9 +32,11 @@ def render_usage_page(
     """Return what a subject used as one self-contained HTML page.
 
     Its quotas with what is used and held of them, and each meter by day and model, from `since` on
-    (30 days ago) and before `until` (now), at most 400 days; days begin in `timezone`. A tenant
-    that is None is the transaction's own. Raises `InvalidPayload`.
+    (30 days ago) and before `until` (now), at most 400 days; days begin in `timezone`, whose name
+    both the database and Python know. A tenant that is None is the transaction's own. Raises
+    `InvalidPayload`.
     """
+    zone = _zone(timezone)
     until = until or datetime.now(UTC)
     since = since or until - timedelta(days=30)
     if not timedelta(0) < until - since <= _LONGEST:
@@ -54,10 +57,20 @@ def render_usage_page(
         until=until,
         timezone=timezone,
         quotas=[_shown(quota) for quota in quotas],
-        meters=_meters(rows),
+        meters=_meters(rows, zone),
         totals=_totals(rows),
         cost_meter=COST_METER,
     )
+
+
+def _zone(name: str) -> tzinfo:
+    # The default needs no time zones on the machine.
+    if name == "UTC":
+        return UTC
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise InvalidPayload("timezone", "is not known to Python by this name") from None
 
 
 def _shown(quota: QuotaUsage) -> Mapping[str, Any]:
@@ -70,39 +83,38 @@ def _shown(quota: QuotaUsage) -> Mapping[str, Any]:
     }
 
 
-def _meters(rows: Iterable[UsageSummary]) -> list[tuple[str, Chart]]:
-    """Return a chart for each meter, and one for what was priced."""
-    by_meter: dict[str, dict[str, dict[datetime, float]]] = {}
+def _meters(rows: Iterable[UsageSummary], zone: tzinfo) -> list[tuple[str, Chart]]:
+    """Return a chart for each meter, and one for what was priced, of the days in a time zone."""
+    by_meter: dict[str, dict[str, dict[date, float]]] = {}
     for row in rows:
         if row.starts_at is None:
             continue
         model = row.model or "no model"
+        # The session says the time in a zone of its own.
+        day = row.starts_at.astimezone(zone).date()
         if row.amount:
-            _add(by_meter, row.meter, model, row.starts_at, row.amount)
+            _add(by_meter, row.meter, model, day, row.amount)
         if row.cost_nanousd:
-            _add(by_meter, COST_METER, model, row.starts_at, row.cost_nanousd)
-    return [(meter, _chart(meter, models)) for meter, models in by_meter.items()]
+            _add(by_meter, COST_METER, model, day, row.cost_nanousd)
+    return [(meter, _chart(models)) for meter, models in by_meter.items()]
 
 
 def _add(
-    by_meter: dict[str, dict[str, dict[datetime, float]]],
+    by_meter: dict[str, dict[str, dict[date, float]]],
     meter: str,
     model: str,
-    day: datetime,
+    day: date,
     amount: float,
 ) -> None:
     days = by_meter.setdefault(meter, {}).setdefault(model, defaultdict(float))
     days[day] += amount / 1e9 if meter == COST_METER else amount
 
 
-def _chart(meter: str, models: Mapping[str, Mapping[datetime, float]]) -> Chart:
-    known = sorted({day for days in models.values() for day in days})
-    days: list[datetime] = []
-    day = known[0]
+def _chart(models: Mapping[str, Mapping[date, float]]) -> Chart:
+    known = {day for days in models.values() for day in days}
+    first = min(known)
     # A day without usage is a gap in the chart, and not left out of it.
-    while day <= known[-1]:
-        days.append(day)
-        day += timedelta(days=1)
+    days = [first + timedelta(days=number) for number in range((max(known) - first).days + 1)]
     return stacked_bars(
         [f"{day:%d %b}" for day in days],
         {model: [amounts.get(day) for day in days] for model, amounts in sorted(models.items())},
