@@ -123,6 +123,13 @@ def test_a_time_that_is_none(call: Caller, days: int) -> None:
     assert raised.value.path == "since"
 
 
+@pytest.mark.parametrize("limit", ["since", "until"])
+def test_a_time_without_a_zone_is_refused(call: Caller, limit: str) -> None:
+    with pytest.raises(InvalidPayload) as raised:
+        call(render_usage_page, "zoe", **{limit: datetime(2026, 3, 26)})
+    assert raised.value.path == limit
+
+
 @pytest.mark.parametrize("name", ["", "Mars/Olympus", "Europe", "../zone", "a\0b", "z" * 300])
 def test_a_time_zone_that_is_none(call: Caller, name: str) -> None:
     with pytest.raises(InvalidPayload) as raised:

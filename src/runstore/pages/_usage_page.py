@@ -8,6 +8,7 @@ from datetime import UTC, date, datetime, timedelta, tzinfo
 from typing import Any, Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from runstore._models import Moment
 from runstore._query import Steps, operation
 from runstore._usage import COST_METER
 from runstore.errors import InvalidPayload
@@ -24,8 +25,8 @@ _LONGEST: Final = timedelta(days=400)
 def render_usage_page(
     subject_id: str,
     *,
-    since: datetime | None = None,
-    until: datetime | None = None,
+    since: Moment | None = None,
+    until: Moment | None = None,
     timezone: str = "UTC",
     tenant_id: str | None = None,
 ) -> Steps[str]:
