@@ -155,6 +155,19 @@ def test_it_says_what_is_left_out(call: Caller, limit: dict[str, int]) -> None:
     assert 'class="note"' in part
 
 
+def test_it_says_that_there_are_more_reports(call: Caller) -> None:
+    run = create_run(call)
+    for number in range(20):
+        call(create_report, new_report(run.id, title=f"report {number:02}"))
+    assert 'class="note"' not in call(render_run_page, run.id)
+
+    call(create_report, new_report(run.id, title="report 20"))
+
+    page = call(render_run_page, run.id)
+    assert '<p class="note">The newest 20 are shown; there are more.</p>' in page
+    assert set(re.findall(r"report \d\d", page)) == {f"report {number:02}" for number in range(1, 21)}
+
+
 @pytest.mark.owner
 def test_it_says_that_events_were_purged(committed_call: Caller) -> None:
     run_id = make_old_run(committed_call, events=4)

@@ -69,8 +69,8 @@ def render_run_page(run_id: UUID, *, max_rows: int = 5_000, max_events: int = 2_
     the conversation where there is one, every invocation with its steps and tool calls, questions
     to people, memories, machines and reports, and the log, which can be searched.
 
-    At most the `max_rows` oldest rows of each table and the `max_events` first events are shown,
-    and the page says what is left out, or was purged. The tree, the log and the reports are read
+    At most the `max_rows` oldest rows of each table, the `max_events` first events and the 20
+    newest reports are shown, and the page says what is left out, or was purged. The tree, the log and the reports are read
     in one transaction. Raises `NotFound`, or `InvalidPayload` for limits below 1.
     """
     if not 1 <= max_events <= MAX_PAGE_SIZE:
@@ -100,6 +100,7 @@ def render_run_page(run_id: UUID, *, max_rows: int = 5_000, max_events: int = 2_
         last_seq=log.last_seq,
         purged_seq=purged_seq,
         reports=reports,
+        has_more_reports=listed.next_cursor is not None,
         invocations=[node.invocation for node in _invocations(tree)],
         tool_call_count=sum(len(node.tool_calls) for node in _invocations(tree)),
         anchor_of=anchor_of,
