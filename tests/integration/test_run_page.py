@@ -141,6 +141,28 @@ def test_it_needs_nothing_from_elsewhere(call: Caller) -> None:
     assert not re.search(r"(src|href)=\"(?!#)", page)
 
 
+@pytest.mark.parametrize(
+    ("reported", "said"),
+    [
+        ({"input_tokens": 500}, ["500 tokens read"]),
+        ({"output_tokens": 500}, ["500 tokens written"]),
+        ({"input_tokens": 0, "output_tokens": 7}, ["0 tokens read", "7 tokens written"]),
+        ({}, []),
+    ],
+)
+def test_what_was_not_reported_is_not_0(
+    call: Caller, reported: dict[str, int], said: list[str]
+) -> None:
+    run = create_run(call)
+    made = create_invocation(call, run.id)
+    call(complete_agent_invocation, made.id, InvocationOutcome(**reported))
+
+    page = call(render_run_page, run.id)
+
+    tiles = re.findall(r"<li><b>([^<]*)</b> (tokens \w+)</li>", page)
+    assert [f"{number} {what}" for number, what in tiles] == said
+
+
 @pytest.mark.parametrize("limit", [{"max_rows": 1}, {"max_events": 2}])
 def test_it_says_what_is_left_out(call: Caller, limit: dict[str, int]) -> None:
     run = create_run(call)
