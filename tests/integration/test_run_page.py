@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from decimal import Decimal
+from itertools import accumulate
 from typing import Any
+from uuid import UUID
 
 import pytest
 
@@ -163,6 +165,35 @@ def test_what_was_not_reported_is_not_0(
     assert [f"{number} {what}" for number, what in tiles] == said
 
 
+def test_sub_agents_are_shown_however_deep_they_lie(call: Caller, browser: Browser) -> None:
+    run = create_run(call)
+    agents = [f"agent {level}" for level in range(1, 301)]
+    made: list[UUID] = []
+    for agent in agents:
+        parent_id = made[-1] if made else None
+        made.append(create_invocation(call, run.id, agent=agent, parent_invocation_id=parent_id).id)
+
+    page = call(render_run_page, run.id)
+    work = browser.load(page).partition('id="work"')[2].partition("</section>")[0]
+
+    assert re.findall(r'<span class="label"[^>]*>(agent \d+)<', page) == agents
+    assert re.findall(r"<b>(agent \d+)</b>", work) == agents
+    # Each lies in the one that called it, as far as there is room, and says what called it after that.
+    assert re.findall(r'<span class="kind">agent(?:, level (\d+))?</span>', work) == [
+        str(level) if level > 12 else "" for level in range(1, 301)
+    ]
+    assert re.findall(r'<a href="#invocation-([^"]+)">another agent</a>', work) == [
+        str(id) for id in made[11:-1]
+    ]
+    depths = [
+        0,
+        *accumulate(
+            {"<details": 1, "</details": -1}[tag] for tag in re.findall(r"</?details", work)
+        ),
+    ]
+    assert max(depths) == 12
+
+
 @pytest.mark.parametrize("limit", [{"max_rows": 1}, {"max_events": 2}])
 def test_it_says_what_is_left_out(call: Caller, limit: dict[str, int]) -> None:
     run = create_run(call)
@@ -187,7 +218,9 @@ def test_it_says_that_there_are_more_reports(call: Caller) -> None:
 
     page = call(render_run_page, run.id)
     assert '<p class="note">The newest 20 are shown; there are more.</p>' in page
-    assert set(re.findall(r"report \d\d", page)) == {f"report {number:02}" for number in range(1, 21)}
+    assert set(re.findall(r"report \d\d", page)) == {
+        f"report {number:02}" for number in range(1, 21)
+    }
 
 
 @pytest.mark.owner

@@ -16,9 +16,10 @@ from runstore.agent_invocations import AgentInvocation
 from runstore.errors import EventsPurged, InvalidPayload
 from runstore.reports import ReportDocument, get_report, list_reports
 from runstore.run_events import MAX_PAGE_SIZE, RunEvent, read_run_events
-from runstore.run_trees import InvocationNode, RunTree, get_run_tree
+from runstore.run_trees import RunTree, get_run_tree
 
 from ._charts import Chart, stacked_bars
+from ._outline import all_invocations, calls_by_step, outline
 from ._rendering import brief, render
 from ._spans import anchor_of, seconds_between, timeline
 
@@ -101,21 +102,13 @@ def render_run_page(run_id: UUID, *, max_rows: int = 5_000, max_events: int = 2_
         purged_seq=purged_seq,
         reports=reports,
         has_more_reports=listed.next_cursor is not None,
-        invocations=[node.invocation for node in _invocations(tree)],
-        tool_call_count=sum(len(node.tool_calls) for node in _invocations(tree)),
+        invocations=[node.invocation for node in all_invocations(tree)],
+        tool_call_count=sum(len(node.tool_calls) for node in all_invocations(tree)),
+        outline=outline,
+        calls_by_step=calls_by_step,
         anchor_of=anchor_of,
         seconds_between=seconds_between,
     )
-
-
-def _invocations(tree: RunTree) -> Iterator[InvocationNode]:
-    waiting = [*tree.invocations[::-1]]
-    for phase in tree.phases[::-1]:
-        waiting += phase.invocations[::-1]
-    while waiting:
-        node = waiting.pop()
-        yield node
-        waiting += node.invocations[::-1]
 
 
 def _troubles(tree: RunTree) -> Iterator[Trouble]:
@@ -124,7 +117,7 @@ def _troubles(tree: RunTree) -> Iterator[Trouble]:
         if result.status not in _GOOD:
             what = f"phase {result.phase}, attempt {result.attempt}"
             yield Trouble(anchor_of(phase), what, result.status, result.error)
-    for node in _invocations(tree):
+    for node in all_invocations(tree):
         if node.invocation.status not in _GOOD:
             yield Trouble(
                 anchor_of(node),
@@ -143,7 +136,7 @@ def _troubles(tree: RunTree) -> Iterator[Trouble]:
 
 def _used(tree: RunTree) -> list[Used]:
     totals: dict[tuple[str, str], Used] = {}
-    for node in _invocations(tree):
+    for node in all_invocations(tree):
         invocation = node.invocation
         key = (invocation.agent, invocation.model or "no model")
         total = totals.setdefault(key, Used(*key))

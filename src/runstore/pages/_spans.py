@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final, Literal
+from uuid import UUID
 
 from runstore.cta_events import CtaEvent
 from runstore.run_trees import InvocationNode, PhaseNode, RunTree
 from runstore.tool_calls import ToolCall
+
+from ._outline import all_invocations, walk
 
 SpanKind = Literal["phase", "invocation", "tool", "question"]
 
@@ -91,26 +95,19 @@ class _Scale:
 
 
 def _times(tree: RunTree) -> Iterator[datetime]:
-    for node in _walk(tree):
+    for node in _all(tree):
         start, end = _when(node)
         yield start
         if end is not None:
             yield end
 
 
-def _walk(tree: RunTree) -> Iterator[Timed]:
-    for phase in tree.phases:
-        yield phase
-        yield from _walk_invocations(phase.invocations)
-    yield from _walk_invocations(tree.invocations)
-    yield from tree.cta_events
-
-
-def _walk_invocations(nodes: Iterable[InvocationNode]) -> Iterator[Timed]:
-    for node in nodes:
+def _all(tree: RunTree) -> Iterator[Timed]:
+    yield from tree.phases
+    for node in all_invocations(tree):
         yield node
         yield from node.tool_calls
-        yield from _walk_invocations(node.invocations)
+    yield from tree.cta_events
 
 
 def _when(node: Timed) -> tuple[datetime, datetime | None]:
@@ -124,25 +121,31 @@ def _when(node: Timed) -> tuple[datetime, datetime | None]:
 
 
 def _spans(tree: RunTree, scale: _Scale) -> Iterator[Span]:
-    questions = list(tree.cta_events)
+    by_phase: dict[str | None, list[CtaEvent]] = defaultdict(list)
+    by_invocation: dict[UUID | None, list[CtaEvent]] = defaultdict(list)
+    for question in tree.cta_events:
+        by_phase[question.phase].append(question)
+        by_invocation[question.invocation_id].append(question)
     for phase in tree.phases:
-        asked = [each for each in questions if each.phase == phase.phase_result.phase]
-        yield _span(scale, phase, 0, asked)
-        yield from _invocation_spans(phase.invocations, scale, 1, questions)
-    yield from _invocation_spans(tree.invocations, scale, 0, questions)
-    for question in questions:
+        yield _span(scale, phase, 0, by_phase[phase.phase_result.phase])
+        yield from _invocation_spans(phase.invocations, scale, 1, by_invocation)
+    yield from _invocation_spans(tree.invocations, scale, 0, by_invocation)
+    for question in tree.cta_events:
         yield _span(scale, question, 0, [])
 
 
 def _invocation_spans(
-    nodes: Sequence[InvocationNode], scale: _Scale, depth: int, questions: Sequence[CtaEvent]
+    nodes: Iterable[InvocationNode],
+    scale: _Scale,
+    depth: int,
+    questions: Mapping[UUID | None, list[CtaEvent]],
 ) -> Iterator[Span]:
-    for node in nodes:
-        asked = [each for each in questions if each.invocation_id == node.invocation.id]
-        yield _span(scale, node, depth, [*node.tool_calls, *node.invocations, *asked])
+    for node, level in walk(nodes):
+        own = depth + level - 1
+        asked = questions[node.invocation.id]
+        yield _span(scale, node, own, [*node.tool_calls, *node.invocations, *asked])
         for call in node.tool_calls:
-            yield _span(scale, call, depth + 1, [])
-        yield from _invocation_spans(node.invocations, scale, depth + 1, questions)
+            yield _span(scale, call, own + 1, [])
 
 
 def _span(scale: _Scale, node: Timed, depth: int, awaited: Sequence[Timed]) -> Span:
