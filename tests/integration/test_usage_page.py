@@ -96,7 +96,9 @@ def test_each_day_is_drawn_whatever_the_zone_of_the_session(
     values = re.findall(r'class="value">([^<]*)<', page)
     labels = re.findall(r"<text[^>]*>(\d\d \w{3})</text>", page)
     assert values == [str(100 + day) for day in range(12)]
-    assert labels == [f"{day} Mar" for day in range(26, 32)] + [f"0{day} Apr" for day in range(1, 7)]
+    assert labels == [f"{day} Mar" for day in range(26, 32)] + [
+        f"0{day} Apr" for day in range(1, 7)
+    ]
 
 
 def test_money_is_shown_as_dollars(call: Caller) -> None:
@@ -106,6 +108,20 @@ def test_money_is_shown_as_dollars(call: Caller) -> None:
 
     assert "Cost in US dollars by day" in page
     assert table(page)[0][2] == "$2.50"
+
+
+@pytest.mark.parametrize("name", ["other", "3 others"])
+def test_the_smallest_of_many_models_are_drawn_together(call: Caller, name: str) -> None:
+    use(call, "zoe", name, tokens=900)
+    for number in range(1, 10):
+        use(call, "zoe", f"model {number}", tokens=number)
+
+    page = call(render_usage_page, "zoe", until=tomorrow())
+
+    legend = re.findall(r"</i>([^<]*)</span>", page.partition("<figcaption>")[2])
+    assert legend == [name, *(f"model {number}" for number in range(9, 3, -1)), "3 others"]
+    values = re.findall(r'class="value">([^<]*)<', page)
+    assert values == ["900", "9", "8", "7", "6", "5", "4", "6"]
 
 
 def test_nothing_used(call: Caller) -> None:

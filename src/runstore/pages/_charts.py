@@ -44,6 +44,8 @@ _STYLE: Final = Style(
 _MOST_SERIES: Final = len(_COLORS)
 _MOST_LABELS: Final = 16
 
+Series = tuple[str, Sequence[float | None]]
+
 
 @dataclass(frozen=True)
 class Chart:
@@ -56,7 +58,7 @@ class Chart:
 def stacked_bars(labels: Sequence[str], series: Mapping[str, Sequence[float | None]]) -> Chart:
     """Draw bars of several series on top of each other, one bar for each label.
 
-    The smallest series are drawn together as "other" when there are more than the colors.
+    The smallest series are drawn together as "3 others" when there are more than the colors.
     """
     chart = pygal.StackedBar(
         style=_STYLE,
@@ -77,21 +79,21 @@ def stacked_bars(labels: Sequence[str], series: Mapping[str, Sequence[float | No
     )
     chart.x_labels = list(labels)
     drawn = _largest(series)
-    for name, values in drawn.items():
+    for name, values in drawn:
         chart.add(name, list(values))
     # Made by pygal, which escapes what it was given.
     svg = Markup(chart.render(is_unicode=True))  # noqa: S704
-    return Chart(svg, list(zip(drawn, _COLORS, strict=False)))
+    return Chart(svg, list(zip((name for name, _ in drawn), _COLORS, strict=False)))
 
 
-def _largest(series: Mapping[str, Sequence[float | None]]) -> Mapping[str, Sequence[float | None]]:
+def _largest(series: Mapping[str, Sequence[float | None]]) -> list[Series]:
     if len(series) <= _MOST_SERIES:
-        return series
-    ranked = sorted(series, key=lambda name: -sum(value or 0 for value in series[name]))
-    kept = {name: series[name] for name in ranked[: _MOST_SERIES - 1]}
-    others = [series[name] for name in ranked[_MOST_SERIES - 1 :]]
-    kept["other"] = [sum(value or 0 for value in column) for column in zip(*others, strict=True)]
-    return kept
+        return list(series.items())
+    ranked = sorted(series.items(), key=lambda each: -sum(value or 0 for value in each[1]))
+    others = [values for _, values in ranked[_MOST_SERIES - 1 :]]
+    sums = [sum(value or 0 for value in column) for column in zip(*others, strict=True)]
+    # Beside the others, and not keyed by name: a series may have whatever name they get.
+    return [*ranked[: _MOST_SERIES - 1], (f"{len(others)} others", sums)]
 
 
 def short_number(value: float | None) -> str:
