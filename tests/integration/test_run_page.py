@@ -21,6 +21,7 @@ from factories import (
     create_phase,
     create_run,
     create_sandbox,
+    create_step,
     new_agent_step,
 )
 from old_runs import LONG_AGO, make_old_run
@@ -163,6 +164,25 @@ def test_what_was_not_reported_is_not_0(
 
     tiles = re.findall(r"<li><b>([^<]*)</b> (tokens \w+)</li>", page)
     assert [f"{number} {what}" for number, what in tiles] == said
+
+
+def test_tool_calls_lie_in_the_steps_that_made_them(call: Caller) -> None:
+    run = create_run(call)
+    made = create_invocation(call, run.id)
+    create_call(call, made.id, name="of no step")
+    for number in range(2):
+        step = create_step(call, made.id, kind=f"step {number}")
+        for which in ("first", "second"):
+            create_call(call, made.id, name=f"{which} of step {number}", step_id=step.id)
+
+    work = call(render_run_page, run.id).partition('id="work"')[2]
+
+    told = re.findall(r"<b>([^<]*step[^<]*)</b>", work)
+    assert told == [
+        *("step 0", "first of step 0", "second of step 0"),
+        *("step 1", "first of step 1", "second of step 1"),
+        "of no step",
+    ]
 
 
 def test_sub_agents_are_shown_however_deep_they_lie(call: Caller, browser: Browser) -> None:

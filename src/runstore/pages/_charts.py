@@ -101,6 +101,7 @@ def short_number(value: float | None) -> str:
     if value is None:
         return ""
     for factor, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if abs(value) >= factor:
+        # What is written in three digits as 1000 of a unit is one of the next.
+        if abs(value) >= 0.9995 * factor:
             return f"{value / factor:.3g}{unit}"
     return f"{value:.3g}" if value % 1 else f"{value:.0f}"

@@ -18,6 +18,7 @@ from markupsafe import Markup
 from ._charts import short_number
 
 _TEMPLATES: Final = Path(__file__).parent / "templates"
+_SECOND: Final = 1000
 _MINUTE: Final = 60
 _HOUR: Final = 3600
 _BRIEF: Final = 160
@@ -82,13 +83,15 @@ def duration(seconds: float | None) -> str:
     """Write a duration with the unit that suits it."""
     if seconds is None:
         return "not ended"
-    if seconds < 1:
-        return f"{seconds * 1000:.0f} ms"
-    if seconds < _MINUTE:
-        return f"{seconds:.1f} s"
-    if seconds < _HOUR:
-        return f"{seconds // _MINUTE:.0f} min {seconds % _MINUTE:.0f} s"
-    return f"{seconds // _HOUR:.0f} h {seconds % _HOUR // _MINUTE:.0f} min"
+    # Rounded before its unit is chosen: no minute has 60 seconds.
+    if (milliseconds := round(seconds * 1000)) < _SECOND:
+        return f"{milliseconds} ms"
+    if (tenths := round(seconds, 1)) < _MINUTE:
+        return f"{tenths:.1f} s"
+    if (whole := round(seconds)) < _HOUR:
+        return f"{whole // _MINUTE} min {whole % _MINUTE} s"
+    minutes = round(seconds / _MINUTE)
+    return f"{minutes // _MINUTE} h {minutes % _MINUTE} min"
 
 
 def moment(time: datetime | None) -> str:
@@ -102,7 +105,9 @@ def number(value: int | None) -> str:
 
 
 def usd(value: Decimal | float | None) -> str:
-    """Write a sum of money; nothing where it is unpriced."""
+    """Write a sum of money, two digits of it however small; nothing where it is unpriced."""
     if value is None:
         return ""
-    return f"${value:,.2f}" if value >= 1 or value == 0 else f"${value:.4f}"
+    sign, size = "-" if value < 0 else "", abs(Decimal(str(value)))
+    places = 2 if size >= 1 or size == 0 else max(4, 1 - size.adjusted())
+    return f"{sign}${size:,.{places}f}"
