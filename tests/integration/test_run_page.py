@@ -147,23 +147,35 @@ def test_it_needs_nothing_from_elsewhere(call: Caller) -> None:
 @pytest.mark.parametrize(
     ("reported", "said"),
     [
-        ({"input_tokens": 500}, ["500 tokens read"]),
-        ({"output_tokens": 500}, ["500 tokens written"]),
-        ({"input_tokens": 0, "output_tokens": 7}, ["0 tokens read", "7 tokens written"]),
-        ({}, []),
+        (InvocationOutcome(input_tokens=500), ["500 tokens read"]),
+        (InvocationOutcome(output_tokens=500), ["500 tokens written"]),
+        (InvocationOutcome(input_tokens=0, output_tokens=7), ["0 tokens read", "7 tokens written"]),
+        (InvocationOutcome(), []),
     ],
 )
 def test_what_was_not_reported_is_not_0(
-    call: Caller, reported: dict[str, int], said: list[str]
+    call: Caller, reported: InvocationOutcome, said: list[str]
 ) -> None:
     run = create_run(call)
     made = create_invocation(call, run.id)
-    call(complete_agent_invocation, made.id, InvocationOutcome(**reported))
+    call(complete_agent_invocation, made.id, reported)
 
     page = call(render_run_page, run.id)
 
     tiles = re.findall(r"<li><b>([^<]*)</b> (tokens \w+)</li>", page)
     assert [f"{number} {what}" for number, what in tiles] == said
+
+
+def test_what_has_not_ended_took_no_time_yet(call: Caller) -> None:
+    run = create_run(call)
+    made = create_invocation(call, run.id)
+    time = re.compile(r'<td class="n">([^<]*)</td></tr>')
+    assert time.findall(call(render_run_page, run.id)) == [""]
+
+    call(complete_agent_invocation, made.id, InvocationOutcome())
+
+    [took] = time.findall(call(render_run_page, run.id))
+    assert took
 
 
 def test_tool_calls_lie_in_the_steps_that_made_them(call: Caller) -> None:
@@ -198,7 +210,7 @@ def test_sub_agents_are_shown_however_deep_they_lie(call: Caller, browser: Brows
 
     assert re.findall(r'<span class="label"[^>]*>(agent \d+)<', page) == agents
     assert re.findall(r"<b>(agent \d+)</b>", work) == agents
-    # Each lies in the one that called it, as far as there is room, and says what called it after that.
+    # Each lies in the one that called it as far as there is room, and leads to it after that.
     assert re.findall(r'<span class="kind">agent(?:, level (\d+))?</span>', work) == [
         str(level) if level > 12 else "" for level in range(1, 301)
     ]

@@ -74,7 +74,7 @@ def test_limits_are_shown_with_what_is_used_of_them(call: Caller) -> None:
 def test_each_day_is_drawn_whatever_the_zone_of_the_session(
     call: Caller, days_in: str, session_in: str
 ) -> None:
-    # Between these days the clocks of Berlin go forward, and soon after them those of Auckland back.
+    # In these days the clocks of Berlin go forward, and those of Auckland back.
     first = datetime(2026, 3, 26, 12, tzinfo=ZoneInfo(days_in))
     for day in range(12):
         usage = NewUsage(subject_id="zoe", amounts={"tokens": 100 + day})
@@ -139,11 +139,12 @@ def test_a_time_that_is_none(call: Caller, days: int) -> None:
     assert raised.value.path == "since"
 
 
-@pytest.mark.parametrize("limit", ["since", "until"])
-def test_a_time_without_a_zone_is_refused(call: Caller, limit: str) -> None:
-    with pytest.raises(InvalidPayload) as raised:
-        call(render_usage_page, "zoe", **{limit: datetime(2026, 3, 26)})
-    assert raised.value.path == limit
+def test_a_time_without_a_zone_is_refused(call: Caller) -> None:
+    bare = tomorrow().replace(tzinfo=None)
+    with pytest.raises(InvalidPayload, match="since"):
+        call(render_usage_page, "zoe", since=bare)
+    with pytest.raises(InvalidPayload, match="until"):
+        call(render_usage_page, "zoe", until=bare)
 
 
 @pytest.mark.parametrize("name", ["", "Mars/Olympus", "Europe", "../zone", "a\0b", "z" * 300])

@@ -11,7 +11,7 @@ from uuid import UUID
 from runstore.run_trees import InvocationNode, RunTree
 from runstore.tool_calls import ToolCall
 
-# Deeper ones would have no room left for their text; nor do browsers nest more than some 500 elements.
+# Deeper ones would have no room for their text, and browsers nest some 500 elements at most.
 _NESTED: Final = 12
 
 

@@ -12,7 +12,6 @@ from uuid import UUID
 from pydantic import JsonValue
 
 from runstore._query import Steps, operation
-from runstore.agent_invocations import AgentInvocation
 from runstore.errors import EventsPurged, InvalidPayload
 from runstore.reports import ReportDocument, get_report, list_reports
 from runstore.run_events import MAX_PAGE_SIZE, RunEvent, read_run_events
@@ -48,7 +47,7 @@ class Used:
     input_tokens: int | None = None
     output_tokens: int | None = None
     cost_usd: Decimal | None = None
-    seconds: float = 0.0
+    seconds: float | None = None
 
 
 @dataclass(frozen=True)
@@ -71,8 +70,9 @@ def render_run_page(run_id: UUID, *, max_rows: int = 5_000, max_events: int = 2_
     to people, memories, machines and reports, and the log, which can be searched.
 
     At most the `max_rows` oldest rows of each table, the `max_events` first events and the 20
-    newest reports are shown, and the page says what is left out, or was purged. The tree, the log and the reports are read
-    in one transaction. Raises `NotFound`, or `InvalidPayload` for limits below 1.
+    newest reports are shown, and the page says what is left out, or was purged. The tree, the log
+    and the reports are read in one transaction. Raises `NotFound`, or `InvalidPayload` for limits
+    below 1.
     """
     if not 1 <= max_events <= MAX_PAGE_SIZE:
         raise InvalidPayload("max_events", f"must be from 1 to {MAX_PAGE_SIZE}")
@@ -145,7 +145,9 @@ def _used(tree: RunTree) -> list[Used]:
         total.output_tokens = _plus(total.output_tokens, invocation.output_tokens)
         if invocation.cost_usd is not None:
             total.cost_usd = (total.cost_usd or Decimal(0)) + invocation.cost_usd
-        total.seconds += _seconds(invocation)
+        if invocation.finished_at is not None:
+            took = seconds_between(invocation.created_at, invocation.finished_at)
+            total.seconds = (total.seconds or 0.0) + took
     return sorted(
         totals.values(), key=lambda each: -((each.input_tokens or 0) + (each.output_tokens or 0))
     )
@@ -153,12 +155,6 @@ def _used(tree: RunTree) -> list[Used]:
 
 def _plus(total: int | None, more: int | None) -> int | None:
     return total if more is None else (total or 0) + more
-
-
-def _seconds(invocation: AgentInvocation) -> float:
-    if invocation.finished_at is None:
-        return 0.0
-    return seconds_between(invocation.created_at, invocation.finished_at)
 
 
 def _token_chart(used: Iterable[Used]) -> Chart | None:
