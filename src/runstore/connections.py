@@ -68,7 +68,8 @@ def mend(dsn: str) -> str:
 
 def _is_misread(dsn: str, port: object) -> bool:
     """Say whether pieces of a password may have been read as host, port or database."""
-    if not str(port or "0").replace(",", "").isdecimal():
+    # Of several hosts each has one, which may be left out.
+    if not all(part.isdecimal() for part in str(port or "").split(",") if part):
         return True
     scheme, _, rest = dsn.partition("://")
     if scheme not in ("postgres", "postgresql"):

@@ -4,11 +4,12 @@ import asyncio
 from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any
+from urllib.parse import quote
 from uuid import UUID
 
 import psycopg
 import pytest
-from psycopg.conninfo import make_conninfo
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.pq import TransactionStatus
 from psycopg.rows import dict_row
 from psycopg.types.json import Json
@@ -23,6 +24,7 @@ from runstore import (
     open_pool,
     open_pool_async,
 )
+from runstore.embedded import Server
 from sessions import Session
 
 OURS = {
@@ -143,6 +145,29 @@ def test_the_dsn_has_the_last_word_too(connection_kind: Kind, shared_database: s
 
 
 @pytest.mark.parametrize(
+    "hosts", ["nowhere,{host}", "nowhere:1,{host}:{port}", "nowhere,{host}:{port}"]
+)
+def test_a_dsn_may_have_several_hosts(
+    connection_kind: Kind,
+    server: Server,
+    shared_database: str,
+    monkeypatch: pytest.MonkeyPatch,
+    hosts: str,
+) -> None:
+    monkeypatch.setenv("PGPORT", str(server.port))
+    hosts = hosts.replace("nowhere", "%2Fnowhere").format(
+        host=quote(server.host, safe=""), port=server.port
+    )
+    given = conninfo_to_dict(shared_database)
+    login, path = f"{given['user']}:{given['password']}", f"/{given['dbname']}"
+    dsn = f"postgresql://{login}@{hosts}{path}?target_session_attrs=read-write"
+    with opened(connection_kind, dsn) as session:
+        assert session.execute("SELECT 1") == [(1,)]
+    with pooled(connection_kind, dsn) as (session, pool), lent(session, pool):
+        assert session.execute("SELECT 1") == [(1,)]
+
+
+@pytest.mark.parametrize(
     "dsn",
     [
         "postgresql//user:secret@localhost/db",
@@ -153,6 +178,7 @@ def test_the_dsn_has_the_last_word_too(connection_kind: Kind, shared_database: s
         "postgresql://user:secret/w@localhost/db",
         "postgresql://user:secret",
         "host=localhost port=secret",
+        "postgresql://user:secret,other",
     ],
 )
 def test_a_dsn_that_is_none_is_refused_without_its_password(
