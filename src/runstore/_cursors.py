@@ -17,6 +17,8 @@ from ._adapters import ADAPTERS, refuse_other_encodings
 
 _SLOT: Final = "_runstore_cursors"
 
+_UTF8: Final = b"UTF8"
+
 # A result of more rows is not kept until the statement's next use.
 _KEPT_ROWS: Final = 1000
 
@@ -28,6 +30,7 @@ class BlockingCursor(Cursor[TupleRow]):
         refuse_other_encodings(connection)
         super().__init__(connection, row_factory=tuple_row)
         self._adapters = AdaptersMap(ADAPTERS)
+        self.zone = connection.pgconn.parameter_status(b"TimeZone")
 
 
 class AsyncioCursor(AsyncCursor[TupleRow]):
@@ -37,24 +40,37 @@ class AsyncioCursor(AsyncCursor[TupleRow]):
         refuse_other_encodings(connection)
         super().__init__(connection, row_factory=tuple_row)
         self._adapters = AdaptersMap(ADAPTERS)
+        self.zone = connection.pgconn.parameter_status(b"TimeZone")
 
 
 def take(connection: Connection[Any], statement: str) -> BlockingCursor:
     """Take the statement's cursor off the connection, or make one when none is free.
 
-    Whoever takes it is its only user: a nested call and another task get their own.
+    Whoever takes it is its only user: a nested call and another task get their own. One that was
+    made in another time zone is not used again, since its loader of times keeps to that.
     """
     kept: BlockingCursor | None = connection.__dict__.setdefault(_SLOT, {}).pop(statement, None)
-    return BlockingCursor(connection) if kept is None else kept
+    status = connection.pgconn.parameter_status
+    if kept is None or kept.zone != status(b"TimeZone"):
+        return BlockingCursor(connection)
+    if status(b"client_encoding") != _UTF8:
+        refuse_other_encodings(connection)
+    return kept
 
 
 def take_async(connection: AsyncConnection[Any], statement: str) -> AsyncioCursor:
     """Take the statement's cursor off the connection, or make one when none is free.
 
-    Whoever takes it is its only user: a nested call and another task get their own.
+    Whoever takes it is its only user: a nested call and another task get their own. One that was
+    made in another time zone is not used again, since its loader of times keeps to that.
     """
     kept: AsyncioCursor | None = connection.__dict__.setdefault(_SLOT, {}).pop(statement, None)
-    return AsyncioCursor(connection) if kept is None else kept
+    status = connection.pgconn.parameter_status
+    if kept is None or kept.zone != status(b"TimeZone"):
+        return AsyncioCursor(connection)
+    if status(b"client_encoding") != _UTF8:
+        refuse_other_encodings(connection)
+    return kept
 
 
 def keep(

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any, LiteralString
@@ -13,7 +14,7 @@ from uuid import UUID
 
 import psycopg
 import pytest
-from psycopg import Notify
+from psycopg import AsyncConnection, Notify
 from pydantic import JsonValue, TypeAdapter
 
 from connections import Connect, Kind, wait_until_blocked
@@ -21,12 +22,16 @@ from creates import CREATES
 from factories import create_run, new_feature_run
 from runstore import (
     NotFound,
+    Run,
     RunstoreError,
+    append_run_events,
     complete_feature_run,
     create_feature_run,
     get_run,
+    iter_run_export,
     list_runs,
     new_run_id,
+    read_run_events,
     update_feature_run_phase,
 )
 from runstore._query import Query
@@ -44,6 +49,22 @@ OURS = "SELECT count(*) FROM pg_prepared_statements WHERE name LIKE 'runstore%%'
 def session(connection_kind: Kind, database: str) -> Iterator[Session]:
     with open_session(connection_kind, database) as session:
         yield session
+
+
+@contextmanager
+def by_itself(_: Session) -> Generator[None]:
+    yield
+
+
+@contextmanager
+def in_a_transaction(session: Session) -> Generator[None]:
+    """By a cursor that is kept."""
+    with session.block(session.conn.transaction()):
+        yield
+
+
+Way = Callable[[Session], AbstractContextManager[None]]
+EACH_WAY = pytest.mark.parametrize("way", [by_itself, in_a_transaction])
 
 
 def count(session: Session, sql: LiteralString) -> int:
@@ -223,25 +244,56 @@ def test_a_statement_that_was_prepared_under_its_name_already_is_used(session: S
     assert count(session, OURS) == 1
 
 
-def test_times_follow_the_sessions_zone(session: Session) -> None:
+@EACH_WAY
+def test_times_follow_the_sessions_zone(session: Session, way: Way) -> None:
     run = create_run(session)
-    for zone, hours in (("Asia/Tokyo", 9), ("UTC", 0)):
+    for zone, hours in (("Asia/Tokyo", 9), ("UTC", 0), ("Asia/Tokyo", 9)):
         session.execute("SELECT set_config('timezone', %s, false)", (zone,))
-        found = session(get_run, run.id)
-        offset = found.created_at.utcoffset()
-        assert offset is not None
-        assert offset.total_seconds() == hours * 3600
-        assert found == run
+        for _ in range(2):
+            with way(session):
+                found = session(get_run, run.id)
+            assert offset_hours(found) == hours
+            assert found == run
 
 
-def test_an_encoding_that_was_changed_is_refused(session: Session) -> None:
+@EACH_WAY
+def test_what_is_read_during_an_export_keeps_no_time_zone(session: Session, way: Way) -> None:
     run = create_run(session)
-    session(get_run, run.id)
+    session.execute("SET timezone = 'Asia/Tokyo'")
+
+    async def read_meanwhile(conn: AsyncConnection[Any]) -> None:
+        async for _ in iter_run_export(conn, run.id):
+            await get_run(conn, run.id)
+
+    if isinstance(session.conn, AsyncConnection):
+        session.run(read_meanwhile(session.conn))
+    else:
+        for _ in iter_run_export(session.conn, run.id):
+            get_run(session.conn, run.id)
+    with way(session):
+        assert offset_hours(session(get_run, run.id)) == 9
+
+
+def offset_hours(run: Run) -> float:
+    offset = run.created_at.utcoffset()
+    assert offset is not None
+    return offset / timedelta(hours=1)
+
+
+@EACH_WAY
+def test_an_encoding_that_was_changed_is_refused(session: Session, way: Way) -> None:
+    run = create_run(session)
+    with way(session):
+        session(append_run_events, run.id, [("token", "é")])
     session.execute("SET client_encoding = 'LATIN1'")
-    with pytest.raises(RunstoreError, match="client_encoding is LATIN1"):
-        session(get_run, run.id)
+    for _ in range(2):
+        with pytest.raises(RunstoreError, match="client_encoding is LATIN1"), way(session):
+            session(append_run_events, run.id, [("token", "é")])
     session.execute("RESET client_encoding")
-    assert session(get_run, run.id).id == run.id
+    with way(session):
+        session(append_run_events, run.id, [("token", "é")])
+    events = session(read_run_events, run.id).events
+    assert [event.payload for event in events if event.type == "token"] == ["é", "é"]
 
 
 def test_handlers_hear_what_arrives_with_an_answer(session: Session, connect: Connect) -> None:
