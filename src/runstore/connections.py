@@ -22,6 +22,7 @@ from psycopg.types.json import set_json_dumps, set_json_loads
 from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
 from ._pools import AsyncioPool, BlockingPool
+from ._query import blocking
 from .errors import TransactionAborted
 
 # Each is a parameter of libpq, and stands back for what the caller or the DSN says.
@@ -218,7 +219,7 @@ def transaction(
     Where psycopg leaves quietly, with nothing written, after a statement failed in the block
     and its error was swallowed, this raises `TransactionAborted`.
     """
-    return _async_block(conn) if isinstance(conn, AsyncConnection) else _block(conn)
+    return _async_block(conn) if isinstance(conn, AsyncConnection) else _block(blocking(conn))
 
 
 @contextmanager

@@ -15,7 +15,7 @@ import psycopg
 from psycopg import AsyncConnection, Connection
 
 from ._cursors import AsyncioCursor, BlockingCursor
-from ._query import Query, Statement, drive, drive_async
+from ._query import Query, Statement, blocking, drive, drive_async
 from .errors import RunstoreError, translate
 
 P = ParamSpec("P")
@@ -173,7 +173,9 @@ def pipeline(
     sixth of the time at a distance of 1 ms, and half of it on the server's own machine
     (docs/performance.md). A single call is cheaper without it.
     """
-    return _async_pipeline(conn) if isinstance(conn, AsyncConnection) else _pipeline(conn)
+    return (
+        _async_pipeline(conn) if isinstance(conn, AsyncConnection) else _pipeline(blocking(conn))
+    )
 
 
 @contextmanager

@@ -27,7 +27,7 @@ from psycopg.rows import TupleRow, tuple_row
 from . import _sql
 from ._models import Key, Row, RunId
 from ._parameters import checked
-from ._query import Statement, query
+from ._query import Statement, blocking, query
 from ._statements import many
 from .errors import NotFound, translate
 
@@ -102,7 +102,7 @@ def iter_run_export(
     """
     if isinstance(conn, AsyncConnection):
         return _iter_async(conn, run_id, usage)
-    return _iter(conn, run_id, usage)
+    return _iter(blocking(conn), run_id, usage)
 
 
 def _iter(conn: Connection[Any], run_id: UUID, usage: bool) -> Generator[bytes, None, None]:

@@ -14,7 +14,7 @@ from psycopg import AsyncConnection, AsyncCursor, Connection, Cursor
 from . import _sql
 from ._models import Amount, Row, RunId
 from ._parameters import checked
-from ._query import Statement, Steps, drive, drive_async, query
+from ._query import Statement, Steps, blocking, drive, drive_async, query
 from ._statements import get, one
 from .errors import Conflict, InvalidPayload, InvalidTransition, StaleWrite, translate
 from .run_events import EventLike, documents_of, get_run_head
@@ -127,7 +127,7 @@ def import_run_events(
     """
     if isinstance(conn, AsyncConnection):
         return _import_async(conn, run_id, events, expected_seq)
-    return _import(conn, run_id, events, expected_seq)
+    return _import(blocking(conn), run_id, events, expected_seq)
 
 
 def _import(

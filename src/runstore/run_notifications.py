@@ -16,6 +16,7 @@ from psycopg import AsyncConnection, Connection
 from . import _sql
 from ._query import Statement, query
 from .connections import connect, connect_async
+from .errors import InvalidPayload
 
 _SQL: Final = _sql.load("run_notifications")
 
@@ -52,7 +53,7 @@ def open_own(source: Source) -> Connection[Any]:
         return connect(source)
     if isinstance(source, AsyncConnection):
         raise TypeError("an asyncio connection needs async with")
-    _refuse_transactions(source)
+    _check(source)
     return source
 
 
@@ -62,11 +63,14 @@ async def open_own_async(source: Source) -> AsyncConnection[Any]:
         return await connect_async(source)
     if isinstance(source, Connection):
         raise TypeError("a blocking connection needs with, not async with")
-    _refuse_transactions(source)
+    _check(source)
     return source
 
 
-def _refuse_transactions(conn: Connection[Any] | AsyncConnection[Any]) -> None:
+def _check(source: object) -> None:
+    if not isinstance(source, Connection | AsyncConnection):
+        kind = type(source).__name__
+        raise InvalidPayload("source", f"must be a connection of psycopg or a DSN, not a {kind}")
     # In a transaction nothing is sent or heard before its end.
-    if not conn.autocommit:
+    if not source.autocommit:
         raise psycopg.ProgrammingError("notifications need a connection in autocommit")

@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from . import _sql
 from ._json import Json
 from ._models import Row, RunId
-from ._query import Statement, Steps, drive, drive_async, query, reads
+from ._query import Statement, Steps, blocking, drive, drive_async, query, reads
 from ._statements import not_found
 from .errors import Conflict, InvalidPayload, RunstoreError
 from .run_exports import FORMAT, iter_run_export
@@ -139,7 +139,7 @@ def restore_run(
     """
     if isinstance(conn, AsyncConnection):
         return _restore_async(conn, _Lines(lines))
-    return _restore(conn, _Lines(lines))
+    return _restore(blocking(conn), _Lines(lines))
 
 
 def _restore(conn: Connection[Any], lines: _Lines) -> RestoredRun:

@@ -10,7 +10,7 @@ from psycopg import AsyncConnection, Connection
 from psycopg.pq import TransactionStatus
 
 from . import _sql
-from ._query import Statement, query
+from ._query import Statement, blocking, query
 from .errors import InvalidPayload
 
 _SQL: Final = _sql.load("tenants")
@@ -42,6 +42,7 @@ def set_tenant(
     would be forgotten before the next statement. Raises `InvalidPayload` for an empty name or one
     of more than 255 characters.
     """
+    conn = conn if isinstance(conn, AsyncConnection) else blocking(conn)
     if conn.autocommit and conn.info.transaction_status is TransactionStatus.IDLE:
         raise psycopg.ProgrammingError(
             "set_tenant needs a transaction, with which it ends: call it in transaction(conn)"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import traceback
 from collections.abc import Callable, Iterator
@@ -14,6 +15,7 @@ import pytest
 from psycopg import AsyncConnection, Connection
 
 import runstore
+from connections import Kind
 from runstore import InvalidPayload, new_child_id, new_run_id
 from runstore._models import Input
 from samples import runstore_samples
@@ -265,6 +267,12 @@ CALLS: list[Callable[[Any], Any]] = [
     lambda conn: library.append_run_events(conn, RUN, [runstore.NewRunEvent(type="token")]),
     lambda conn: library.purge_runs(conn, AWARE),
     lambda conn: library.purge_usage(conn, AWARE),
+    lambda conn: library.import_run_events(conn, RUN, [("token", None)]),
+    lambda conn: library.iter_run_export(conn, RUN),
+    lambda conn: library.restore_run(conn, [b"{}"]),
+    lambda conn: library.set_tenant(conn, "acme"),
+    library.transaction,
+    library.pipeline,
 ]
 
 
@@ -290,3 +298,25 @@ def test_what_is_neither_a_connection_nor_a_pool_is_refused(make: Callable[[Any]
         make(SECRET)
     assert raised.value.path == "source"
     assert raised.value.reason == "must be a connection or a pool of psycopg, not a str"
+
+
+OWN: list[Callable[[Any], Any]] = [library.listen_run_events, library.notify_run_events]
+
+
+@pytest.mark.parametrize("source", [Pool(), None], ids=["pool", "None"])
+@pytest.mark.parametrize("make", OWN)
+def test_what_is_neither_a_connection_nor_a_dsn_is_refused(
+    connection_kind: Kind, make: Callable[[Any], Any], source: Any
+) -> None:
+    async def enter() -> None:
+        async with make(source):
+            pass
+
+    with pytest.raises(InvalidPayload) as raised:
+        if connection_kind == "asyncio":
+            asyncio.run(enter())
+        else:
+            make(source).__enter__()
+    assert raised.value.path == "source"
+    kind = type(source).__name__
+    assert raised.value.reason == f"must be a connection of psycopg or a DSN, not a {kind}"
