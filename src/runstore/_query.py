@@ -18,6 +18,7 @@ from psycopg import AsyncConnection, Connection
 from psycopg.pq import TransactionStatus
 
 from ._cursors import keep, take, take_async
+from ._interruptions import finish, finish_async
 from ._parameters import checked
 from ._sql import Sql
 from ._watches import wait
@@ -163,7 +164,11 @@ def publish(call: Any, define: Callable[..., Any]) -> Any:
 def _send(conn: Connection[Any], statement: Statement[Any]) -> Rows:
     try:
         with conn.lock:
-            rows = conn.wait(wire_of(conn).exchange(statement))
+            try:
+                rows = conn.wait(wire_of(conn).exchange(statement))
+            except BaseException:
+                finish(conn)
+                raise
         return _send_by_cursor(conn, statement) if rows is None else rows
     except (psycopg.Error, UnicodeEncodeError) as error:
         raise translate(error) from None
@@ -175,6 +180,12 @@ async def _send_async(conn: AsyncConnection[Any], statement: Statement[Any]) -> 
         await conn.lock.acquire()
         try:
             rows = await wait(conn, wire_of(conn).exchange(statement))
+        except GeneratorExit:
+            # Nothing more is awaited.
+            raise
+        except BaseException:
+            await finish_async(conn)
+            raise
         finally:
             conn.lock.release()
         return await _send_by_async_cursor(conn, statement) if rows is None else rows

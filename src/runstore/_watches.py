@@ -17,12 +17,13 @@ from __future__ import annotations
 import asyncio
 import os
 import weakref
-from collections.abc import Generator
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 from psycopg import AsyncConnection
 from psycopg.pq import ConnStatus
-from psycopg.waiting import READY_NONE, READY_R, WAIT_R, Ready, Wait
+from psycopg.waiting import READY_R, WAIT_R
+
+from ._interruptions import Begun
 
 if TYPE_CHECKING:
     from psycopg.abc import PQGen
@@ -48,7 +49,7 @@ async def wait(connection: AsyncConnection[Any], exchange: PQGen[R]) -> R:
     loop = asyncio.get_running_loop()
     if wanted != WAIT_R or not _POSIX or not isinstance(loop, asyncio.SelectorEventLoop):
         # Or there is more to be sent than the socket takes.
-        return await connection.wait(_Begun(exchange))
+        return await connection.wait(Begun(exchange))
     watch: _Watch | None = connection.__dict__.get(_SLOT)
     if watch is None or watch.loop is not loop:
         watch = connection.__dict__[_SLOT] = _Watch(connection, loop)
@@ -58,8 +59,8 @@ async def wait(connection: AsyncConnection[Any], exchange: PQGen[R]) -> R:
     except asyncio.CancelledError as interruption:
         watch.leave_off()
         # psycopg has the server cancel it, and waits for that.
-        return await connection.wait(_Begun(exchange, interruption))
-    return await connection.wait(_Begun(exchange)) if answer is _UNSENT else cast(R, answer)
+        return await connection.wait(Begun(exchange, interruption))
+    return await connection.wait(Begun(exchange)) if answer is _UNSENT else cast(R, answer)
 
 
 class _Watch:
@@ -101,7 +102,7 @@ class _Watch:
         except StopIteration as done:
             self._exchange = None
             self._end.set_result(done.value)
-        except Exception as error:  # noqa: BLE001 - whatever it is, it is for who waits.
+        except BaseException as error:  # noqa: BLE001 - whatever it is, it is for who waits.
             self._exchange = None
             connection = self._connection()
             if connection is None or connection.pgconn.status != ConnStatus.OK:
@@ -119,24 +120,3 @@ class _Watch:
         connection = self._connection()
         if connection is not None and connection.__dict__.get(_SLOT) is self:
             del connection.__dict__[_SLOT]
-
-
-class _Begun(Generator[Wait, Ready | int, R]):
-    """An exchange that psycopg is to go on with, or to break off.
-
-    Its wait begins with `next`, for which an exchange that has begun has no place: it is asked once
-    more what it waits for.
-    """
-
-    def __init__(self, exchange: PQGen[R], interruption: BaseException | None = None) -> None:
-        self._exchange = exchange
-        self._interruption = interruption
-
-    def send(self, value: Ready | int | None) -> Wait:
-        interruption, self._interruption = self._interruption, None
-        if interruption is not None:
-            raise interruption
-        return self._exchange.send(READY_NONE if value is None else value)
-
-    def throw(self, *error: Any) -> Wait:
-        return self._exchange.throw(*error)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, date, datetime, timedelta
@@ -14,13 +15,15 @@ from uuid import UUID
 
 import psycopg
 import pytest
-from psycopg import AsyncConnection, Notify
+from psycopg import AsyncConnection, Connection, Notify
+from psycopg.pq import TransactionStatus
 from pydantic import JsonValue, TypeAdapter
 
 from connections import Connect, Kind, wait_until_blocked
 from creates import CREATES
 from factories import create_run, new_feature_run
 from runstore import (
+    NewRunEvent,
     NotFound,
     Run,
     RunstoreError,
@@ -28,6 +31,7 @@ from runstore import (
     complete_feature_run,
     create_feature_run,
     get_run,
+    ingest_run_events,
     iter_run_export,
     list_runs,
     new_run_id,
@@ -345,3 +349,61 @@ def test_an_interrupt_ends_the_statement_and_leaves_the_connection(connect: Conn
         thread.join()
     assert get_run(conn, run.id).phase == "held"
     assert update_feature_run_phase(conn, run.id, "next").phase == "next"
+
+
+@EACH_WAY
+@pytest.mark.parametrize("interruption", [KeyboardInterrupt, SystemExit, TimeoutError])
+def test_an_interrupt_before_the_answer_is_waited_for_leaves_the_connection(
+    session: Session, connect: Connect, way: Way, interruption: type[BaseException]
+) -> None:
+    """A signal's handler may raise anything, at any moment."""
+    run, observer = create_run(session), connect()
+    sleep = Sql("sleep", "one", "SELECT 1 FROM pg_sleep(60)")
+
+    def interrupt() -> None:
+        wait_until_asleep(observer)
+        raise interruption
+
+    @query
+    def be_interrupted() -> Statement[int]:
+        # In a transaction only what is not prepared goes past the cursors.
+        prepare = None if way is by_itself else False
+        return Statement(sleep, {}, lambda rows: rows[0][0], prepare=prepare, meanwhile=interrupt)
+
+    # As it is, then prepared, then by its name.
+    for _ in range(3):
+        with pytest.raises(interruption), way(session):
+            session(be_interrupted)
+        assert session.conn.info.transaction_status is TransactionStatus.IDLE
+        with way(session):
+            assert session(get_run, run.id) == run
+
+
+def wait_until_asleep(observer: Connection[Any]) -> None:
+    """Return once the server is at the statement: what is cancelled before goes on."""
+    deadline = time.monotonic() + 10
+    asleep = (
+        "SELECT FROM pg_stat_activity"
+        " WHERE datname = current_database() AND wait_event = 'PgSleep'"
+    )
+    while not observer.execute(asleep).fetchall():
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
+
+
+def test_an_interrupt_of_an_ingest_leaves_the_connection(connect: Connect) -> None:
+    class Interrupting(NewRunEvent):
+        """An event at whose encoding there is Ctrl-C."""
+
+        @property
+        def encoded(self) -> Any:
+            signal.raise_signal(signal.SIGINT)
+            return super().encoded
+
+    conn = connect()
+    run = create_feature_run(conn, new_feature_run())
+    with pytest.raises(KeyboardInterrupt):
+        events = [NewRunEvent(type="token"), Interrupting(type="token")]
+        ingest_run_events(conn, run.id, events, batch_size=1)
+    assert conn.info.transaction_status is TransactionStatus.IDLE
+    assert get_run(conn, run.id) == run
