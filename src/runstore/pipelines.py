@@ -173,9 +173,7 @@ def pipeline(
     sixth of the time at a distance of 1 ms, and half of it on the server's own machine
     (docs/performance.md). A single call is cheaper without it.
     """
-    return (
-        _async_pipeline(conn) if isinstance(conn, AsyncConnection) else _pipeline(blocking(conn))
-    )
+    return _async_pipeline(conn) if isinstance(conn, AsyncConnection) else _pipeline(blocking(conn))
 
 
 @contextmanager

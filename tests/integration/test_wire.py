@@ -383,8 +383,7 @@ def wait_until_asleep(observer: Connection[Any]) -> None:
     """Return once the server is at the statement: what is cancelled before goes on."""
     deadline = time.monotonic() + 10
     asleep = (
-        "SELECT FROM pg_stat_activity"
-        " WHERE datname = current_database() AND wait_event = 'PgSleep'"
+        "SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'PgSleep'"
     )
     while not observer.execute(asleep).fetchall():
         assert time.monotonic() < deadline
@@ -402,8 +401,8 @@ def test_an_interrupt_of_an_ingest_leaves_the_connection(connect: Connect) -> No
 
     conn = connect()
     run = create_feature_run(conn, new_feature_run())
+    events = [NewRunEvent(type="token"), Interrupting(type="token")]
     with pytest.raises(KeyboardInterrupt):
-        events = [NewRunEvent(type="token"), Interrupting(type="token")]
         ingest_run_events(conn, run.id, events, batch_size=1)
     assert conn.info.transaction_status is TransactionStatus.IDLE
     assert get_run(conn, run.id) == run

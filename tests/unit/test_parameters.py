@@ -308,15 +308,16 @@ OWN: list[Callable[[Any], Any]] = [library.listen_run_events, library.notify_run
 def test_what_is_neither_a_connection_nor_a_dsn_is_refused(
     connection_kind: Kind, make: Callable[[Any], Any], source: Any
 ) -> None:
-    async def enter() -> None:
+    def enter() -> None:
+        with make(source):
+            pass
+
+    async def enter_async() -> None:
         async with make(source):
             pass
 
     with pytest.raises(InvalidPayload) as raised:
-        if connection_kind == "asyncio":
-            asyncio.run(enter())
-        else:
-            make(source).__enter__()
+        enter() if connection_kind == "blocking" else asyncio.run(enter_async())
     assert raised.value.path == "source"
     kind = type(source).__name__
     assert raised.value.reason == f"must be a connection of psycopg or a DSN, not a {kind}"
