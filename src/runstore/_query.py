@@ -15,7 +15,7 @@ from typing import Any, Generic, ParamSpec, Protocol, TypeVar, cast, overload
 
 import psycopg
 from psycopg import AsyncConnection, Connection
-from psycopg.pq import TransactionStatus
+from psycopg.pq import PipelineStatus, TransactionStatus
 
 from ._cursors import keep, take, take_async
 from ._interruptions import finish, finish_async
@@ -41,7 +41,9 @@ class Statement(Generic[R_co]):
     `absent` says what no row means: it may send further statements to find out, and
     answers or raises. Without it no row is read like any other answer. `refused` says the
     same of an error that has a name; the statement then runs in a savepoint when a
-    transaction is open, so that its failure does not end the caller's transaction.
+    transaction is open, so that its failure does not end the caller's transaction. In a
+    pipeline of psycopg's without one the error is raised as it is: it undoes what the
+    pipeline has sent since it was synchronized, and nothing can be asked before the next time.
 
     `meanwhile` may be called once the statement is sent, to do something of ours while the server
     works: it uses no connection and raises nothing, and nobody may count on the call.
@@ -221,7 +223,7 @@ def _run(conn: Connection[Any], statement: Statement[R]) -> R:
         else:
             rows = _send(conn, statement)
     except RunstoreError as error:
-        if refused is None:
+        if refused is None or conn.pgconn.pipeline_status == PipelineStatus.ABORTED:
             raise
         # Without autocommit the statement has opened the transaction, and is all that is in it.
         if not within and not conn.autocommit:
@@ -242,7 +244,7 @@ async def _run_async(conn: AsyncConnection[Any], statement: Statement[R]) -> R:
         else:
             rows = await _send_async(conn, statement)
     except RunstoreError as error:
-        if refused is None:
+        if refused is None or conn.pgconn.pipeline_status == PipelineStatus.ABORTED:
             raise
         # Without autocommit the statement has opened the transaction, and is all that is in it.
         if not within and not conn.autocommit:

@@ -6,6 +6,7 @@ from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import uuid4
 
 import psycopg
 import pytest
@@ -23,6 +24,7 @@ from runstore import (
     InvalidTransition,
     NotFound,
     RunTree,
+    append_run_events,
     complete_feature_run,
     create_agent_steps,
     create_tool_calls,
@@ -30,6 +32,7 @@ from runstore import (
     get_agent_invocation,
     get_phase_results,
     get_run,
+    get_run_head,
     get_run_tree,
     list_agent_steps,
     list_runs,
@@ -164,6 +167,14 @@ def test_pages_times_and_errors_are_the_same_on_any_connection(odd: Session) -> 
         odd(complete_feature_run, runs[0].id, output={"done": False})
 
 
+def test_a_repetition_answers_as_the_first_call_on_any_connection(odd: Session) -> None:
+    run, append_id = create_run(odd), uuid4()
+    first, second = (
+        odd(append_run_events, run.id, [("token", 1)], append_id=append_id) for _ in range(2)
+    )
+    assert first == second == odd(get_run_head, run.id).last_seq
+
+
 # A connection that does not commit by itself
 
 
@@ -235,3 +246,22 @@ def test_an_error_of_the_server_ends_a_pipeline_by_its_name(automatic: Session) 
         automatic.run(pipeline.sync())
         assert automatic(get_run, run.id) == run
     assert automatic(get_run, run.id) == run
+
+
+def test_a_repetition_in_a_pipeline_is_refused_by_its_name(
+    automatic: Session, connect: Connect
+) -> None:
+    """The error undoes what the pipeline wrote before, so that nothing is there twice or once."""
+    run, append_id = create_run(automatic), uuid4()
+
+    def append() -> int:
+        return automatic(append_run_events, run.id, [("token", 1)], append_id=append_id)
+
+    with automatic.block(automatic.conn.pipeline()) as pipeline:
+        last_seq = append()
+        with pytest.raises(Conflict, match="run_events_run_id_append_id_key"):
+            append()
+        automatic.run(pipeline.sync())
+        assert get_run_head(connect(), run.id).last_seq == last_seq - 1
+        assert append() == last_seq
+    assert get_run_head(connect(), run.id).last_seq == last_seq
