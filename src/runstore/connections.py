@@ -17,7 +17,7 @@ from typing import Any, Final, overload
 
 import orjson
 from psycopg import AsyncConnection, Connection, ProgrammingError, conninfo
-from psycopg.pq import TransactionStatus
+from psycopg.pq import PGconn, TransactionStatus
 from psycopg.types.json import set_json_dumps, set_json_loads
 from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
@@ -25,13 +25,17 @@ from ._pools import AsyncioPool, BlockingPool
 from ._query import blocking
 from .errors import TransactionAborted
 
-# Each is a parameter of libpq, and stands back for what the caller or the DSN says.
+# Each is a parameter of libpq, and stands back for what the caller, the DSN, a service file or the
+# environment says.
 _LIBPQ: Final = {
     "application_name": "runstore",
     "connect_timeout": 10,
     "keepalives_idle": 30,
     "tcp_user_timeout": 30_000,
 }
+
+# Parameters that say which section of which file has further ones.
+_SERVICE: Final = ("service", "servicefile")
 
 # Where a connection keeps what asks the machine whether there is something to read.
 _POLL: Final = "_runstore_poll"
@@ -49,12 +53,30 @@ def _settings(dsn: object, pooler: bool, overrides: Mapping[str, Any]) -> dict[s
     # and the pool writes that to its log.
     if given is None or _is_misread(dsn, given.get("port")):
         raise ProgrammingError(f"the DSN is not one that libpq understands: {mend(dsn)}") from None
+    found = _found_by_libpq(given, overrides)
     return {
-        **{name: value for name, value in _LIBPQ.items() if name not in given},
+        **{name: found.get(name, ours) for name, ours in _LIBPQ.items() if name not in given},
         "autocommit": True,
         "prepare_threshold": None if pooler else 5,
         **overrides,
     }
+
+
+def _found_by_libpq(given: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, str]:
+    """Return what libpq takes for parameters of ours, which the environment or a service may say.
+
+    psycopg, which waits by itself, looks for `connect_timeout` in no service file.
+    """
+    service = {name: overrides[name] for name in _SERVICE if name in overrides}
+    # libpq tells of a connection only. This one comes to nothing before a server is looked for.
+    refused = {"password": "none", "sslmode": "none"}
+    text = conninfo.make_conninfo(**{**given, **service, **refused})
+    pgconn = PGconn.connect_start(text.encode())
+    try:
+        options = {option.keyword.decode(): option.val for option in pgconn.info}
+    finally:
+        pgconn.finish()
+    return {name: value.decode() for name in _LIBPQ if (value := options.get(name))}
 
 
 def mend(dsn: str) -> str:
@@ -92,7 +114,9 @@ def connect(dsn: str, *, pooler: bool = False, **settings: Any) -> Connection[An
       milliseconds, so that a dead server is noticed within half a minute.
     - orjson for the JSON of the caller's own statements too.
 
-    `settings` are parameters of `psycopg.connect`, each of which overrides ours.
+    `settings` are parameters of `psycopg.connect`, each of which overrides ours. So does what the
+    DSN says, and for parameters of libpq what a service file or the environment (PGAPPNAME,
+    PGCONNECT_TIMEOUT) says.
     """
     conn = Connection[Any].connect(dsn, **_settings(dsn, pooler, settings))
     _use_orjson(conn)

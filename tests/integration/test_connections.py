@@ -1,8 +1,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Generator
+import socket
+import time
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 from uuid import UUID
@@ -142,6 +145,84 @@ def test_the_dsn_has_the_last_word_too(connection_kind: Kind, shared_database: s
             "application_name": "theirs",
             "keepalives_idle": "7",
         }
+
+
+def test_the_environment_has_the_last_word_too(
+    connection_kind: Kind, shared_database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PGAPPNAME", "environment's")
+    monkeypatch.setenv("PGCONNECT_TIMEOUT", "4")
+    theirs = OURS | {"application_name": "environment's", "connect_timeout": "4"}
+    with opened(connection_kind, shared_database) as session:
+        assert parameters(session.conn) == theirs
+    with pooled(connection_kind, shared_database) as (session, pool), lent(session, pool):
+        assert parameters(session.conn) == theirs
+    with opened(connection_kind, shared_database, application_name="mine") as session:
+        assert parameters(session.conn) == theirs | {"application_name": "mine"}
+
+
+@pytest.fixture
+def service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Writes the parameters of the service "theirs"."""
+    path = tmp_path / "pg_service.conf"
+    monkeypatch.setenv("PGSERVICEFILE", str(path))
+
+    def write(**parameters: object) -> None:
+        lines = [f"{name}={value}" for name, value in parameters.items()]
+        path.write_text("\n".join(["[theirs]", *lines, ""]))
+
+    return write
+
+
+@pytest.mark.parametrize("named_in", ["DSN", "URL", "settings", "environment"])
+def test_a_service_has_the_last_word_too(
+    connection_kind: Kind,
+    shared_database: str,
+    monkeypatch: pytest.MonkeyPatch,
+    service: Callable[..., None],
+    named_in: str,
+) -> None:
+    given = conninfo_to_dict(shared_database)
+    service(**given, application_name="service's", connect_timeout=3, keepalives_idle=7)
+    dsn = {"DSN": "service=theirs", "URL": "postgresql://?service=theirs"}.get(named_in, "")
+    settings = {"service": "theirs"} if named_in == "settings" else {}
+    if named_in == "environment":
+        monkeypatch.setenv("PGSERVICE", "theirs")
+    monkeypatch.setenv("PGAPPNAME", "environment's")
+    theirs = OURS | {
+        "application_name": "service's",
+        "connect_timeout": "3",
+        "keepalives_idle": "7",
+    }
+    with opened(connection_kind, dsn, **settings) as session:
+        assert parameters(session.conn) == theirs
+    with opened(connection_kind, make_conninfo(dsn, keepalives_idle=8), **settings) as session:
+        assert parameters(session.conn) == theirs | {"keepalives_idle": "8"}
+
+
+def test_a_services_time_to_connect_is_kept_to(
+    connection_kind: Kind, service: Callable[..., None]
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        service(host="127.0.0.1", port=silent.getsockname()[1], connect_timeout=2)
+        start = time.monotonic()
+        with (
+            pytest.raises(psycopg.errors.ConnectionTimeout),
+            opened(connection_kind, "service=theirs"),
+        ):
+            pass
+        assert time.monotonic() - start < 8
+
+
+def test_a_service_that_there_is_not_is_named(
+    connection_kind: Kind, service: Callable[..., None]
+) -> None:
+    service()
+    with (
+        pytest.raises(psycopg.OperationalError, match='"nobodys" not found'),
+        opened(connection_kind, "service=nobodys"),
+    ):
+        pass
 
 
 @pytest.mark.parametrize(
