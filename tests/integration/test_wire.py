@@ -261,7 +261,9 @@ def test_times_follow_the_sessions_zone(session: Session, way: Way) -> None:
 
 
 @EACH_WAY
-def test_what_is_read_during_an_export_keeps_no_time_zone(session: Session, way: Way) -> None:
+def test_what_is_read_during_an_export_keeps_no_time_zone(
+    session: Session, connection_kind: Kind, way: Way
+) -> None:
     run = create_run(session)
     session.execute("SET timezone = 'Asia/Tokyo'")
 
@@ -269,11 +271,12 @@ def test_what_is_read_during_an_export_keeps_no_time_zone(session: Session, way:
         async for _ in iter_run_export(conn, run.id):
             await get_run(conn, run.id)
 
-    if isinstance(session.conn, AsyncConnection):
+    if connection_kind == "asyncio":
         session.run(read_meanwhile(session.conn))
     else:
-        for _ in iter_run_export(session.conn, run.id):
-            get_run(session.conn, run.id)
+        conn: Connection[Any] = session.conn
+        for _ in iter_run_export(conn, run.id):
+            get_run(conn, run.id)
     with way(session):
         assert offset_hours(session(get_run, run.id)) == 9
 
