@@ -100,6 +100,8 @@ FROM (
     INNER JOIN runstore.run_events ON run_segments.source_run_id = run_events.run_id
     WHERE run_segments.run_id = %(run_id)s
         AND run_events.seq BETWEEN run_segments.from_seq AND run_segments.to_seq
+        -- A purge that was stopped has left the segments of a fork whose own first events are gone.
+        AND run_events.seq > (SELECT coalesce(runs.purged_seq, 0) FROM runstore.runs WHERE runs.id = %(run_id)s)
     ORDER BY run_events.seq
 ) AS entry
 UNION ALL

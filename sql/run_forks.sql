@@ -1,5 +1,6 @@
 -- Run forks: runs that go on from an event of another run. A fork refers to the events up to
--- there (run_segments) and copies none; its own events go on with the next number.
+-- there (run_segments) and copies none; its own events go on with the next number. One that was restored
+-- has no segments: the events that it shared are its own.
 
 -- name: fork_run :one
 -- Insert a fork with its head and its segments. No row: the run does not exist, has fewer events
@@ -11,7 +12,10 @@ WITH origin AS MATERIALIZED (
         runs.kind,
         runs.name,
         runs.phase,
-        coalesce(runs.forked_at_seq, 0) AS forked_at_seq
+        (
+            SELECT coalesce(max(run_segments.to_seq), 0) FROM runstore.run_segments
+            WHERE run_segments.run_id = %(run_id)s
+        ) AS shared_seq
     FROM runstore.runs
     INNER JOIN runstore.run_heads ON runs.id = run_heads.run_id
     WHERE runs.id = %(run_id)s
@@ -110,11 +114,11 @@ segment AS (
     SELECT
         run.id,
         origin.id,
-        origin.forked_at_seq + 1,
+        origin.shared_seq + 1,
         run.forked_at_seq
     FROM run
     CROSS JOIN origin
-    WHERE run.forked_at_seq > origin.forked_at_seq
+    WHERE run.forked_at_seq > origin.shared_seq
 )
 
 SELECT

@@ -25,7 +25,14 @@ WITH finished AS MATERIALIZED (
 
 SELECT
     runs.id AS run_id,
-    greatest(runs.forked_at_seq, runs.purged_seq, 0) AS gone_seq,
+    greatest(
+        (
+            SELECT max(run_segments.to_seq) FROM runstore.run_segments
+            WHERE run_segments.run_id = runs.id
+        ),
+        runs.purged_seq,
+        0
+    ) AS gone_seq,
     run_heads.last_seq,
     finished.finished_at,
     runs.purged_seq,

@@ -289,7 +289,9 @@ class _Erasure:
             page = yield self._look(page[-1][0])
 
     def _blank_run(self, run: SubjectRun, shared_seq: int) -> Batches[None]:
-        removal = yield from self.blanker.remove_events([(run, shared_seq)])
+        # A purge may have left some that forks read then, and read no more.
+        log = run.model_copy(update={"gone_seq": 0})
+        removal = yield from self.blanker.remove_events([(log, shared_seq)])
         self.removed.update(removal.rows)
         try:
             after = 0

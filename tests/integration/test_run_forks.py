@@ -7,6 +7,7 @@ from uuid import UUID
 import pytest
 
 from connections import Caller
+from invariants import broken
 from runstore import (
     Conflict,
     InvalidPayload,
@@ -27,7 +28,9 @@ from runstore import (
     list_forks,
     new_run_id,
     read_run_events,
+    verify_run_events,
 )
+from whole_runs import restore_in_place
 
 
 def events(*types: str) -> list[NewRunEvent]:
@@ -100,6 +103,26 @@ def test_forks_of_forks_read_their_whole_line(call: Caller) -> None:
     assert types(call, third.id) == ["a1", "a2", "b3", "b4", "c5"]
     assert types(call, third.id, after=1, page_size=3) == ["a2", "b3", "b4"]
     assert types(call, fourth.id) == ["a1", "d2"]
+
+
+@pytest.mark.owner
+def test_a_fork_of_a_fork_that_was_restored_reads_its_whole_line(call: Caller) -> None:
+    second = call(fork_run, run_with(call, "a1", "a2").id, 2, NewRunFork())
+    call(append_run_events, second.id, events("b3", "b4"))
+    restore_in_place(call, second.id)
+
+    third = call(fork_run, second.id, 4, NewRunFork())
+    call(append_run_events, third.id, events("c5"))
+    # Within what its origin only shared where it came from.
+    fourth = call(fork_run, second.id, 1, NewRunFork())
+
+    assert types(call, third.id) == ["a1", "a2", "b3", "b4", "c5"]
+    assert types(call, fourth.id) == ["a1"]
+    assert call(verify_run_events).items == []
+    assert broken(call) == {}
+    call(complete_run, second.id)
+    with pytest.raises(Conflict, match="a fork reads events of this run"):
+        call(delete_run, second.id)
 
 
 def test_a_fork_copies_no_event(call: Caller) -> None:

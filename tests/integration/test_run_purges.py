@@ -11,6 +11,7 @@ import pytest
 
 from connections import Caller
 from contents import contents
+from invariants import broken
 from old_runs import (
     LONG_AGO,
     add_children,
@@ -42,6 +43,7 @@ from runstore import (
 )
 from runstore.run_removals import Remover
 from usage_factories import disagreements, make_quota, record
+from whole_runs import restore_in_place
 
 # Purging takes the janitor's rights, and dating runs back the owner's.
 pytestmark = pytest.mark.owner
@@ -60,6 +62,20 @@ def seqs(call: Caller, run_id: UUID) -> list[int]:
         "SELECT seq FROM runstore.run_events WHERE run_id = %s ORDER BY seq", [run_id]
     )
     return [seq for (seq,) in rows]
+
+
+def purge_one_batch(call: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Purge the events of old runs, and press Ctrl-C after the first batch."""
+    pieces = Remover.pieces
+
+    def first_piece(remover: Remover, logs: Any) -> Any:
+        yield next(pieces(remover, logs))
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Remover, "pieces", first_piece)
+        with pytest.raises(KeyboardInterrupt):
+            call(purge_run_events, LONG_AGO)
 
 
 # purge_runs
@@ -419,22 +435,34 @@ def test_what_a_fork_no_longer_reads_goes_after_a_purge_that_was_stopped(
     assert seqs(call, origin) == []
 
 
+def test_a_restored_fork_owns_what_it_shared(committed_call: Caller) -> None:
+    call = committed_call
+    fork = call(fork_run, make_run(call, events=5).id, 3, NewRunFork()).id
+    call(append_run_events, fork, [NewRunEvent(type="own")])
+    end(call, fork)
+    restore_in_place(call, fork)
+    assert broken(call) == {}
+    reader = call(fork_run, fork, 2, NewRunFork()).id
+
+    told = call(purge_run_events, LONG_AGO, dry_run=True)
+    purge = call(purge_run_events, LONG_AGO)
+
+    assert purge == told.model_copy(update={"dry_run": False})
+    assert (purge.runs, purge.rows, purge.kept) == (1, {"run_events": 3}, {"forked": 1})
+    assert seqs(call, fork) == [1, 2]
+    end(call, reader)
+    assert call(purge_run_events, LONG_AGO).rows == {"run_events": 3, "run_segments": 1}
+    assert seqs(call, fork) == []
+    assert broken(call) == {}
+
+
 @pytest.mark.usefixtures("_short_batches")
 def test_a_log_that_was_purged_in_part_says_from_where_on_it_is_there(
     committed_call: Caller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     call = committed_call
     run_id = make_old_run(call, events=9)
-    pieces = Remover.pieces
-
-    def first_piece(remover: Remover, logs: Any) -> Any:
-        yield next(pieces(remover, logs))
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(Remover, "pieces", first_piece)
-    with pytest.raises(KeyboardInterrupt):
-        call(purge_run_events, LONG_AGO)
-    monkeypatch.undo()
+    purge_one_batch(call, monkeypatch)
 
     with pytest.raises(EventsPurged, match="up to 4 have been purged"):
         call(read_run_events, run_id, after=3)
@@ -448,6 +476,27 @@ def test_a_log_that_was_purged_in_part_says_from_where_on_it_is_there(
     ]
     purge = call(purge_run_events, LONG_AGO)
     assert (purge.runs, purge.rows) == (1, {"run_events": 6})
+
+
+@pytest.mark.usefixtures("_short_batches")
+def test_a_fork_that_was_purged_in_part_moves_as_it_is(
+    committed_call: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    call = committed_call
+    fork = call(fork_run, make_run(call, events=5).id, 3, NewRunFork()).id
+    call(append_run_events, fork, [NewRunEvent(type="own")] * 9)
+    end(call, fork)
+    purge_one_batch(call, monkeypatch)
+
+    restore_in_place(call, fork)
+
+    assert seqs(call, fork) == [*range(8, 14)]
+    assert broken(call) == {}
+    with pytest.raises(EventsPurged, match="up to 7 have been purged"):
+        call(read_run_events, fork)
+    assert len(call(read_run_events, fork, after=7).events) == 6
+    assert call(purge_run_events, LONG_AGO).rows == {"run_events": 6}
+    assert seqs(call, fork) == []
 
 
 def test_a_dry_run_of_events_says_what_would_go(committed_call: Caller) -> None:

@@ -9,8 +9,9 @@ import psycopg
 import pytest
 
 from connections import Caller
-from contents import contents
+from contents import clock, contents
 from factories import create_call, create_cta, create_invocation
+from invariants import broken
 from old_runs import add_children, end, make_old_run, make_run, run_ids
 from runstore import (
     EventsPurged,
@@ -29,6 +30,7 @@ from runstore import (
     get_cta_event,
     get_run,
     hold_run,
+    purge_run_events,
     purge_runs,
     read_run_events,
     record_usage,
@@ -47,6 +49,7 @@ from usage_factories import (
     reserve,
     used_and_held,
 )
+from whole_runs import restore_in_place
 
 # Purging takes the janitor's rights, and dating runs back the owner's.
 pytestmark = pytest.mark.owner
@@ -190,6 +193,39 @@ def test_what_others_read_is_blanked(committed_call: Caller) -> None:
     end(call, fork.id)
     call(delete_run, fork.id)
     assert call(purge_runs, blank.created_at.replace(year=2999)).runs == 1
+
+
+def test_what_nobody_reads_of_a_restored_fork_goes(committed_call: Caller) -> None:
+    call = committed_call
+    said = [NewRunEvent(type="said", payload={"text": ZOE})]
+    origin = make_run(call, events=0, subject_id=OTHER)
+    call(append_run_events, origin.id, said * 4)
+    mine = call(fork_run, origin.id, 3, NewRunFork(subject_id=ZOE)).id
+    call(append_run_events, mine, said)
+    end(call, mine)
+    restore_in_place(call, mine)
+    fork = call(fork_run, mine, 1, NewRunFork(subject_id=OTHER)).id
+
+    erasure = call(erase_subject, ZOE)
+
+    assert became(erasure, "run_events") == [("removed", None, 4), ("blanked", "forked", 1)]
+    assert call(read_run_events, fork).events[0].payload == {}
+    assert broken(call) == {}
+
+
+def test_what_nobody_reads_any_more_of_a_purged_log_goes(committed_call: Caller) -> None:
+    call = committed_call
+    mine = hers(call)
+    call(fork_run, mine, 1, NewRunFork(subject_id=OTHER, name="theirs"))
+    further = call(fork_run, mine, 3, NewRunFork(subject_id=OTHER)).id
+    call(purge_run_events, clock(call))
+    end(call, further)
+    call(delete_run, further)
+
+    erasure = call(erase_subject, ZOE)
+
+    assert became(erasure, "run_events") == [("removed", None, 2), ("blanked", "forked", 1)]
+    assert traces(call) == set()
 
 
 def test_what_a_held_fork_reads_is_kept(committed_call: Caller) -> None:

@@ -17,7 +17,8 @@ INVARIANTS = {
         SELECT runs.id::text FROM runstore.runs
         JOIN runstore.run_heads ON runs.id = run_heads.run_id
         CROSS JOIN LATERAL (
-            SELECT greatest(runs.forked_at_seq, runs.purged_seq, 0) AS seq
+            SELECT greatest(max(to_seq), runs.purged_seq, 0) AS seq
+            FROM runstore.run_segments WHERE run_id = runs.id
         ) AS gone
         CROSS JOIN LATERAL (
             SELECT count(*) AS count, min(seq) AS first, max(seq) AS last
@@ -41,13 +42,12 @@ INVARIANTS = {
                         AND type IN ('run.completed', 'run.failed', 'run.cancelled')
                 )
             ])""",
-    "a fork reads all that it shares, unless its events were purged": """
+    "a fork reads all that it shares, and one that was restored shares nothing": """
         SELECT runs.id::text FROM runstore.runs
-        JOIN runstore.run_heads ON runs.id = run_heads.run_id
-        WHERE runs.purged_seq IS DISTINCT FROM run_heads.last_seq AND runs.forked_at_seq <> (
-            SELECT coalesce(sum(to_seq - from_seq + 1), 0)
-            FROM runstore.run_segments WHERE run_id = runs.id
-        )""",
+        JOIN runstore.run_segments ON runs.id = run_segments.run_id
+        GROUP BY runs.id
+        HAVING runs.forked_at_seq IS DISTINCT FROM sum(to_seq - from_seq + 1)
+            OR runs.forked_at_seq IS DISTINCT FROM max(to_seq)""",
     "what a fork reads is there": """
         SELECT run_id::text FROM runstore.run_segments
         WHERE to_seq - from_seq + 1 <> (

@@ -40,6 +40,7 @@ from runstore import (
     publish_report,
     put_branch_section,
     put_report_section,
+    restore_run,
     revise_report,
 )
 from usage_factories import record
@@ -62,6 +63,16 @@ def export(
 
 async def _export_async(conn: AsyncConnection[Any], run_id: UUID, usage: bool) -> list[bytes]:
     return [line async for line in iter_run_export(conn, run_id, usage=usage)]
+
+
+def restore_in_place(call: Caller, run_id: UUID) -> None:
+    """Delete a run and restore what was exported of it, as if it had moved here.
+
+    That takes the owner's rights.
+    """
+    lines = call(export, run_id)
+    call.execute("DELETE FROM runstore.runs WHERE id = %s", [run_id])
+    call(restore_run, lines)
 
 
 def record_whole_run(call: Caller) -> UUID:
