@@ -89,7 +89,7 @@ def iter_run_export(
 
     `for` on a blocking connection, `async for` on the other. All lines are of one snapshot, a
     hundred rows are held at a time, and the same run gives the same bytes from any database. The
-    connection is in a transaction until the last line; close the generator to end it before.
+    connection is in a transaction until the last line comes; close the generator to end it before.
 
     - A fork's log is written out whole, the events that it shares with its origin among its own, so
       that it can be restored without its origin. What its branches refer to, the origin's reports,
@@ -118,8 +118,10 @@ def _iter(conn: Connection[Any], run_id: UUID, usage: bool) -> Generator[bytes, 
                     yield from lines.of_row(table, entry)
             except psycopg.Error as error:
                 raise translate(error) from None
-        yield lines.end()
+        end = lines.end()
         set_time_zone(conn, before.name)
+    # Who takes no line after it would else be in the transaction for as long as it has the lines.
+    yield end
 
 
 async def _iter_async(
@@ -138,8 +140,9 @@ async def _iter_async(
                         yield line
             except psycopg.Error as error:
                 raise translate(error) from None
-        yield lines.end()
+        end = lines.end()
         await set_time_zone(conn, before.name)
+    yield end
 
 
 class _Cursor(ServerCursor[TupleRow]):

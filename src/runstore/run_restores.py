@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Coroutine, Iterable, Iterator
+from collections.abc import Coroutine, Generator, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final, Literal, cast, overload
 from uuid import UUID
@@ -129,8 +130,9 @@ def restore_run(
     """Write a run that `iter_run_export` gave into this database, with its ids and times.
 
     One transaction: the run is there whole or not at all. A few hundred lines are held at a time,
-    and of an iterator no line after the run's last one is taken, so that the next run may follow.
-    When all is written it is exported again, and has to give the same bytes.
+    and of an iterator no line after the run's last one is taken, so that the next run may follow;
+    a generator is closed when the run is refused before it. They may come from an export on the
+    same connection. When all is written it is exported again, and has to give the same bytes.
 
     A repeated call finds the run and writes nothing. Usage is logged as it was, and counts in no
     quota: it was counted where it was used. Raises `Conflict` when the run is there with another
@@ -144,10 +146,11 @@ def restore_run(
 
 def _restore(conn: Connection[Any], lines: _Lines) -> RestoredRun:
     with conn.transaction():
-        created = drive(conn, lines.run())
-        for batch in lines.batches():
-            if created:
-                drive(conn, batch.insert(lines.run_id))
+        with lines.read():
+            created = drive(conn, lines.run())
+            for batch in lines.batches():
+                if created:
+                    drive(conn, batch.insert(lines.run_id))
         digest = hashlib.sha256()
         last = b""
         for line in iter_run_export(conn, lines.run_id, usage=lines.usage):
@@ -159,10 +162,11 @@ def _restore(conn: Connection[Any], lines: _Lines) -> RestoredRun:
 
 async def _restore_async(conn: AsyncConnection[Any], lines: _Lines) -> RestoredRun:
     async with conn.transaction():
-        created = await drive_async(conn, lines.run())
-        for batch in lines.batches():
-            if created:
-                await drive_async(conn, batch.insert(lines.run_id))
+        with lines.read():
+            created = await drive_async(conn, lines.run())
+            for batch in lines.batches():
+                if created:
+                    await drive_async(conn, batch.insert(lines.run_id))
         digest = hashlib.sha256()
         last = b""
         async for line in iter_run_export(conn, lines.run_id, usage=lines.usage):
@@ -211,6 +215,19 @@ class _Lines:
         self._number = 0
         self._digest = hashlib.sha256()
         self.rows = 0
+
+    @contextmanager
+    def read(self) -> Generator[None, None, None]:
+        """Close a generator that is left before the run's last line.
+
+        An export on our own connection is in a transaction within ours, and has to end it first.
+        """
+        try:
+            yield
+        except BaseException:
+            if isinstance(self._lines, Generator):
+                self._lines.close()
+            raise
 
     def run(self) -> Steps[bool]:
         """Read the header and the first row, and insert that; False: the run is there already."""

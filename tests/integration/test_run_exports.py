@@ -8,6 +8,7 @@ from uuid import UUID
 
 import psycopg
 import pytest
+from psycopg.pq import TransactionStatus
 
 from connections import Caller, Connect, Kind
 from factories import create_run
@@ -164,8 +165,25 @@ def test_an_export_that_is_closed_early_leaves_the_connection_usable(
 
     lines.close()
 
-    assert conn.info.transaction_status is psycopg.pq.TransactionStatus.IDLE
+    assert conn.info.transaction_status is TransactionStatus.IDLE
     assert conn.execute("SHOW TimeZone").fetchone() == connect().execute("SHOW TimeZone").fetchone()
+
+
+def test_the_transaction_of_an_export_ends_before_its_last_line(
+    connection_kind: Kind, database: str, committed_run: UUID
+) -> None:
+    with open_session(connection_kind, database) as session:
+        iterate: Any = iter_run_export
+        lines = iterate(session.conn, committed_run)
+        found: list[tuple[bytes, TransactionStatus]] = []
+        # As a restore does, which takes no line after the last one.
+        while not found or not found[-1][0].startswith(b'{"end":'):
+            line = session.run(next(lines) if connection_kind == "blocking" else anext(lines))
+            found.append((line, session.conn.info.transaction_status))
+
+    *rest, end = [status for _, status in found]
+    assert set(rest) == {TransactionStatus.INTRANS}
+    assert end == TransactionStatus.IDLE
 
 
 def test_an_export_whose_connection_ends_leaves_no_cursor_open(

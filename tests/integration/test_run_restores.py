@@ -9,6 +9,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from psycopg.pq import TransactionStatus
 
 from connections import Caller, Connect, Kind, caller, wait_until_blocked
 from contents import clock, contents
@@ -23,6 +24,7 @@ from runstore import (
     cancel_run,
     fork_run,
     get_report,
+    get_run,
     get_run_tree,
     import_run_events,
     iter_run_export,
@@ -318,3 +320,43 @@ def test_an_export_is_restored_while_it_is_read(
         restored = other(restore_run, iter_run_export(connect(), run_id))
 
     assert restored.created
+
+
+def test_an_export_is_restored_on_the_connection_that_reads_it(
+    connect: Connect, committed_call: Caller
+) -> None:
+    run_id = create_run(committed_call).id
+    conn = connect()
+
+    assert not restore_run(conn, iter_run_export(conn, run_id)).created
+    with conn.transaction():
+        assert not restore_run(conn, iter_run_export(conn, run_id)).created
+    assert conn.info.transaction_status is TransactionStatus.IDLE
+
+
+def test_a_failed_restore_ends_an_export_on_its_connection(
+    connect: Connect, committed_call: Caller
+) -> None:
+    run_id = create_run(committed_call).id
+    conn = connect()
+    lines = (line.replace(b"run_heads", b"run_hats") for line in iter_run_export(conn, run_id))
+
+    with pytest.raises(InvalidPayload, match="is of no table of a run: run_hats"):
+        restore_run(conn, lines)
+
+    assert conn.info.transaction_status is TransactionStatus.IDLE
+    assert get_run(conn, run_id).id == run_id
+
+
+def test_a_run_that_is_refused_after_its_last_line_leaves_the_lines_of_the_next(
+    committed_call: Caller, other: Caller
+) -> None:
+    first, second = [create_run(committed_call).id for _ in range(2)]
+    other(restore_run, committed_call(export, first))
+    other(cancel_run, first)
+    runs = [committed_call(export, run_id) for run_id in (first, second)]
+    lines = (line for run in runs for line in run)
+
+    with pytest.raises(Conflict, match="another content"):
+        other(restore_run, lines)
+    assert other(restore_run, lines).run_id == second
