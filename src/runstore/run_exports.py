@@ -14,17 +14,10 @@ from uuid import UUID
 
 import orjson
 import psycopg
-from psycopg import (
-    AsyncConnection,
-    AsyncCursor,
-    AsyncServerCursor,
-    Connection,
-    Cursor,
-    ServerCursor,
-)
-from psycopg.rows import TupleRow, tuple_row
+from psycopg import AsyncConnection, Connection
 
 from . import _sql
+from ._cursors import AsyncioCursor, BlockingCursor
 from ._models import Key, Row, RunId
 from ._parameters import checked
 from ._query import Statement, blocking, query
@@ -32,13 +25,16 @@ from ._statements import many
 from .errors import NotFound, translate
 
 _SQL: Final = _sql.load("run_exports")
-_CURSOR: Final = "runstore_export"
 
 FORMAT: Final = 1
 """The format that is written, and the only one that is read."""
 
-# How many rows are held at a time.
-_ROWS: Final = 100
+# A server's cursor, by a few rows at a time. The transaction ends it when the export is left before
+# its end. psycopg's own write how many they fetch with the adapters of the caller's connection, and
+# know no pipelines.
+_DECLARE: Final = "DECLARE runstore_export NO SCROLL CURSOR FOR "
+_FETCH: Final = "FETCH 100 FROM runstore_export"
+_CLOSE: Final = "CLOSE runstore_export"
 
 
 class ExportedRow(Row):
@@ -110,14 +106,15 @@ def _iter(conn: Connection[Any], run_id: UUID, usage: bool) -> Generator[bytes, 
     lines = Lines(run_id, usage)
     with conn.transaction():
         before = set_time_zone(conn, "UTC")
-        with _Cursor(conn, _CURSOR, row_factory=tuple_row) as cursor:
-            cursor.itersize = _ROWS
-            try:
-                cursor.execute(statement.sql.text, statement.parameters)
-                for table, entry in cursor:
+        cursor = BlockingCursor(conn)
+        try:
+            cursor.execute(_DECLARE + statement.sql.text, statement.parameters, prepare=False)
+            while rows := cursor.execute(_FETCH, prepare=False).fetchall():
+                for table, entry in rows:
                     yield from lines.of_row(table, entry)
-            except psycopg.Error as error:
-                raise translate(error) from None
+            cursor.execute(_CLOSE, prepare=False)
+        except psycopg.Error as error:
+            raise translate(error) from None
         end = lines.end()
         set_time_zone(conn, before.name)
     # Who takes no line after it would else be in the transaction for as long as it has the lines.
@@ -131,43 +128,19 @@ async def _iter_async(
     lines = Lines(run_id, usage)
     async with conn.transaction():
         before = await set_time_zone(conn, "UTC")
-        async with _AsyncCursor(conn, _CURSOR, row_factory=tuple_row) as cursor:
-            cursor.itersize = _ROWS
-            try:
-                await cursor.execute(statement.sql.text, statement.parameters)
-                async for table, entry in cursor:
+        cursor = AsyncioCursor(conn)
+        try:
+            await cursor.execute(_DECLARE + statement.sql.text, statement.parameters, prepare=False)
+            while rows := await (await cursor.execute(_FETCH, prepare=False)).fetchall():
+                for table, entry in rows:
                     for line in lines.of_row(table, entry):
                         yield line
-            except psycopg.Error as error:
-                raise translate(error) from None
+            await cursor.execute(_CLOSE, prepare=False)
+        except psycopg.Error as error:
+            raise translate(error) from None
         end = lines.end()
         await set_time_zone(conn, before.name)
     yield end
-
-
-class _Cursor(ServerCursor[TupleRow]):
-    """A server's cursor that is closed too when its connection is lost as the server is told so.
-
-    psycopg takes it for open then, and warns of it when it is deleted.
-    """
-
-    def close(self) -> None:
-        """Close the cursor."""
-        try:
-            super().close()
-        finally:
-            Cursor.close(self)
-
-
-class _AsyncCursor(AsyncServerCursor[TupleRow]):
-    """The same of a connection of asyncio."""
-
-    async def close(self) -> None:
-        """Close the cursor."""
-        try:
-            await super().close()
-        finally:
-            await AsyncCursor.close(self)
 
 
 class Lines:

@@ -7,6 +7,7 @@ import re
 from collections.abc import Coroutine, Generator, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from inspect import isgenerator
 from typing import Any, Final, Literal, cast, overload
 from uuid import UUID
 
@@ -211,7 +212,7 @@ class _Lines:
     usage: bool
 
     def __init__(self, lines: Iterable[bytes]) -> None:
-        self._lines = iter(lines)
+        self._lines: Iterator[Any] = iter(lines)
         self._number = 0
         self._digest = hashlib.sha256()
         self.rows = 0
@@ -225,7 +226,7 @@ class _Lines:
         try:
             yield
         except BaseException:
-            if isinstance(self._lines, Generator):
+            if isgenerator(self._lines):
                 self._lines.close()
             raise
 
@@ -285,6 +286,9 @@ class _Lines:
         line = next(self._lines, None)
         if line is None:
             raise InvalidPayload(f"line {self._number}", "is missing: the export was cut off")
+        if not isinstance(line, bytes):
+            reason = f"must be bytes, not {type(line).__name__}"
+            raise InvalidPayload(f"line {self._number}", reason)
         match = _LINE.fullmatch(line)
         if match is None:
             raise InvalidPayload(f"line {self._number}", "is not one JSON object")

@@ -39,8 +39,11 @@ from runstore import (
     list_stalled_runs,
     list_tool_calls,
     new_run_id,
+    restore_run,
 )
+from runstore.run_exports import export_run, set_time_zone
 from sessions import Session, open_session
+from whole_runs import export, resummed
 
 SESSION = "-c timezone=Asia/Kolkata -c datestyle=German,DMY -c intervalstyle=sql_standard"
 
@@ -147,6 +150,19 @@ def test_a_tree_holds_the_same_on_any_connection(odd: Session) -> None:
     assert [step.content for step in node.steps] == [{"n": n} for n in range(3)]
 
 
+def test_a_run_moves_alike_on_any_connection(odd: Session) -> None:
+    run_id, moved = create_run(odd, input={"a": [1, None, "ü"]}).id, new_run_id()
+    lines = odd(export, run_id)
+
+    odd(set_time_zone, "UTC")
+    rows = odd(export_run, run_id)
+    assert [f'{{"{row.table_name}":{row.entry}}}\n'.encode() for row in rows] == lines[1:-1]
+    assert not odd(restore_run, lines).created
+    renamed = [line.replace(str(run_id).encode(), str(moved).encode()) for line in lines]
+    assert odd(restore_run, resummed(renamed)).created
+    assert odd(get_run, moved).input == {"a": [1, None, "ü"]}
+
+
 def test_pages_times_and_errors_are_the_same_on_any_connection(odd: Session) -> None:
     runs = [create_run(odd) for _ in range(3)]
     first = odd(list_runs, page_size=2)
@@ -234,6 +250,16 @@ def test_a_pipeline_commits_what_it_wrote(automatic: Session, connect: Connect) 
         with pytest.raises(Conflict):
             create_run(automatic, id=run.id, name="another")
     assert get_run(connect(), run.id).status == "completed"
+
+
+def test_a_run_moves_in_a_pipeline(automatic: Session) -> None:
+    run = create_run(automatic)
+    with automatic.block(automatic.conn.pipeline()):
+        assert not automatic(restore_run, automatic(export, run.id)).created
+        with pytest.raises(NotFound):
+            automatic(export, new_run_id())
+        assert automatic(get_run, run.id) == run
+    assert automatic.conn.info.transaction_status == TransactionStatus.IDLE
 
 
 def test_an_error_of_the_server_ends_a_pipeline_by_its_name(automatic: Session) -> None:

@@ -1,8 +1,8 @@
 from __future__ import annotations
 
-import gc
 import hashlib
 import json
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -13,9 +13,16 @@ from psycopg.pq import TransactionStatus
 from connections import Caller, Connect, Kind
 from factories import create_run
 from report_factories import create_draft
-from runstore import NewRunEvent, NotFound, append_run_events, iter_run_export, new_run_id
+from runstore import (
+    InvalidPayload,
+    NewRunEvent,
+    NotFound,
+    append_run_events,
+    iter_run_export,
+    new_run_id,
+)
 from runstore.run_exports import TimeZone, export_run, set_time_zone
-from sessions import open_session
+from sessions import Session, open_session
 from whole_runs import export, record_whole_run
 
 # What an export leaves out, and why it may.
@@ -135,6 +142,13 @@ def test_an_unknown_run_has_no_export(call: Caller) -> None:
         call(export, run_id)
 
 
+def test_what_is_no_connection_is_refused() -> None:
+    conn: Any = "postgresql://me:secret@localhost/agents"
+
+    with pytest.raises(InvalidPayload, match=r"^conn: must be a connection of psycopg, not a str$"):
+        iter_run_export(conn, new_run_id())
+
+
 def test_export_run_answers_the_rows_of_the_lines(call: Caller) -> None:
     run_id = record_whole_run(call)
     call.execute("SET LOCAL TimeZone = 'UTC'")
@@ -173,34 +187,48 @@ def test_the_transaction_of_an_export_ends_before_its_last_line(
     connection_kind: Kind, database: str, committed_run: UUID
 ) -> None:
     with open_session(connection_kind, database) as session:
-        iterate: Any = iter_run_export
-        lines = iterate(session.conn, committed_run)
+        lines = iterate(session, committed_run)
         found: list[tuple[bytes, TransactionStatus]] = []
         # As a restore does, which takes no line after the last one.
         while not found or not found[-1][0].startswith(b'{"end":'):
-            line = session.run(next(lines) if connection_kind == "blocking" else anext(lines))
-            found.append((line, session.conn.info.transaction_status))
+            found.append((take(session, lines), session.conn.info.transaction_status))
 
     *rest, end = [status for _, status in found]
     assert set(rest) == {TransactionStatus.INTRANS}
     assert end == TransactionStatus.IDLE
 
 
-def test_an_export_whose_connection_ends_leaves_no_cursor_open(
-    connect: Connect, direct_database: str, connection_kind: Kind, committed_run: UUID
+def iterate(session: Session, run_id: UUID) -> Any:
+    iterate: Any = iter_run_export
+    return iterate(session.conn, run_id)
+
+
+def take(session: Session, lines: Any) -> bytes:
+    """Take the next line."""
+    line: bytes = session.run(next(lines) if hasattr(lines, "__next__") else anext(lines))
+    return line
+
+
+@pytest.mark.parametrize("closed", [True, False])
+def test_an_export_whose_connection_ends_says_so_unless_it_is_closed(
+    connect: Connect,
+    direct_database: str,
+    connection_kind: Kind,
+    committed_run: UUID,
+    *,
+    closed: bool,
 ) -> None:
     with open_session(connection_kind, direct_database) as session:
-        iterate: Any = iter_run_export
-        lines = iterate(session.conn, committed_run)
-        blocking = connection_kind == "blocking"
-        session.run(next(lines) if blocking else anext(lines))
+        lines = iterate(session, committed_run)
+        take(session, lines)
 
         connect().execute("SELECT pg_terminate_backend(%s, 5000)", (session.conn.info.backend_pid,))
 
-        with pytest.raises(psycopg.OperationalError):
-            session.run(lines.close() if blocking else lines.aclose())
-        del lines
-        gc.collect()
+        if closed:
+            session.run(lines.close() if connection_kind == "blocking" else lines.aclose())
+        else:
+            with pytest.raises(psycopg.OperationalError):
+                list(iter(partial(take, session, lines), None))
 
 
 @pytest.fixture

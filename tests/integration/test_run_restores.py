@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -43,7 +41,7 @@ from runstore.run_restores import (
     restore_run_rows,
 )
 from usage_factories import disagreements, make_quota, used_and_held
-from whole_runs import export, record_whole_run
+from whole_runs import export, record_whole_run, resummed
 
 
 @pytest.fixture
@@ -221,20 +219,16 @@ def test_two_restores_at_once_write_the_run_once(
         assert not waiting.result(timeout=60).created
 
 
-def resummed(lines: list[bytes]) -> list[bytes]:
-    """Give changed lines an end that fits them."""
-    *body, _ = lines
-    end = {"rows": len(body) - 1, "sha256": hashlib.sha256(b"".join(body)).hexdigest()}
-    return [*body, json.dumps({"end": end}).encode() + b"\n"]
-
-
 def replaced(old: bytes, new: bytes) -> Callable[[list[bytes]], list[bytes]]:
     return lambda lines: resummed([line.replace(old, new) for line in lines])
 
 
-REFUSALS: list[tuple[Callable[[list[bytes]], list[bytes]], str]] = [
+REFUSALS: list[tuple[Callable[[list[bytes]], Any], str]] = [
     (lambda _: [], "^line 1: is missing: the export was cut off$"),
     (lambda _: [b"nothing\n"], "^line 1: is not one JSON object$"),
+    (b"".join, "^line 1: must be bytes, not int$"),
+    (lambda lines: b"".join(lines).decode(), "^line 1: must be bytes, not str$"),
+    (lambda lines: [*lines[:2], lines[2].decode()], "^line 3: must be bytes, not str$"),
     (lambda lines: lines[1:], "^line 1: is not the first line of an exported run$"),
     (replaced(b'"format":1', b'"format":2'), "^line 1: is of format 2; this version reads 1$"),
     (replaced(b'{"runstore":{', b'{"runstore":['), "^line 1: is not one JSON object$"),
@@ -269,7 +263,7 @@ REFUSALS: list[tuple[Callable[[list[bytes]], list[bytes]], str]] = [
 @pytest.mark.owner
 @pytest.mark.parametrize(("change", "message"), REFUSALS)
 def test_what_is_no_whole_export_leaves_nothing_behind(
-    call: Caller, change: Callable[[list[bytes]], list[bytes]], message: str
+    call: Caller, change: Callable[[list[bytes]], Any], message: str
 ) -> None:
     lines = call(export, create_run(call).id)
     call.execute("DELETE FROM runstore.runs")
@@ -310,6 +304,13 @@ def test_rows_of_an_unknown_run_are_refused(call: Caller, function: Any) -> None
 
     with pytest.raises(LookupError, match=f"^run {run_id} does not exist$"):
         call(function, run_id, ["run_heads"], [Json(b"{}")])
+
+
+def test_what_is_no_connection_is_refused() -> None:
+    conn: Any = "postgresql://me:secret@localhost/agents"
+
+    with pytest.raises(InvalidPayload, match=r"^conn: must be a connection of psycopg, not a str$"):
+        restore_run(conn, [])
 
 
 def test_an_export_is_restored_while_it_is_read(
