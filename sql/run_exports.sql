@@ -1,5 +1,6 @@
 -- Run exports: a whole run, row by row, out of one snapshot. A row is a JSON object whose documents
 -- are as the database writes them, so that no number is rounded on its way through another program.
+-- Texts are sorted by their bytes, as the database alone might not: one run has one export.
 
 -- name: export_run :many
 -- Read a run, its log and all that hangs off it: parents before their children, a fork's log with the
@@ -139,7 +140,7 @@ FROM (
     WHERE run_id = %(run_id)s
     ORDER BY
         created_at,
-        id
+        id COLLATE "C"
 ) AS entry
 UNION ALL
 SELECT
@@ -160,7 +161,7 @@ FROM (
     ORDER BY
         snapshot_line.depth,
         snapshots.created_at,
-        snapshots.id
+        snapshots.id COLLATE "C" -- noqa: RF02
 ) AS entry
 UNION ALL
 SELECT
@@ -398,7 +399,7 @@ FROM (
     ORDER BY
         report_id,
         version,
-        slug
+        slug COLLATE "C"
 ) AS entry
 UNION ALL
 SELECT
@@ -445,7 +446,7 @@ FROM (
     WHERE run_id = %(run_id)s
     ORDER BY
         branch_id,
-        slug
+        slug COLLATE "C"
 ) AS entry
 UNION ALL
 SELECT
@@ -471,9 +472,9 @@ FROM (
     ORDER BY
         created_at,
         id,
-        meter,
-        tenant_id,
-        subject_id
+        meter COLLATE "C",
+        tenant_id COLLATE "C",
+        subject_id COLLATE "C"
 ) AS entry;
 
 -- name: set_time_zone :one

@@ -11,7 +11,11 @@ from psycopg.pq import TransactionStatus
 
 from connections import Caller, Connect, Kind, caller, wait_until_blocked
 from contents import clock, contents
-from factories import create_run
+from databases import new_database
+from deploys import MIGRATIONS, succeed
+from factories import create_run, create_sandbox, create_snapshot
+from logins import Logins, Role, apply_roles
+from report_factories import create_draft, draft, new_branch
 from runstore import (
     Conflict,
     EventsPurged,
@@ -20,6 +24,7 @@ from runstore import (
     NewRunFork,
     append_run_events,
     cancel_run,
+    create_branch_report,
     fork_run,
     get_report,
     get_run,
@@ -28,19 +33,22 @@ from runstore import (
     iter_run_export,
     list_reports,
     new_run_id,
+    publish_report,
     purge_run_events,
+    put_branch_section,
     read_run_events,
     restore_run,
     verify_run_events,
 )
 from runstore._json import Json
+from runstore.embedded import Server
 from runstore.run_restores import (
     RestoredRun,
     restore_report_rows,
     restore_run_row,
     restore_run_rows,
 )
-from usage_factories import disagreements, make_quota, used_and_held
+from usage_factories import disagreements, make_quota, record, used_and_held
 from whole_runs import export, record_whole_run, resummed
 
 
@@ -73,6 +81,49 @@ def test_a_restored_fork_needs_no_origin(committed_call: Caller, other: Caller) 
     assert [run["id"] for run in contents(other)["runs"]] == [str(run_id)]
     assert contents(other)["run_segments"] == []
     assert other(verify_run_events).items == []
+
+
+@pytest.fixture
+def sorting_database(server: Server, logins: Logins, role: Role) -> Iterator[str]:
+    """The DSN of a migrated database that sorts texts as people do, not by their bytes."""
+    with ExitStack() as stack:
+        new = new_database(server, "template0", icu_locale="en-US")
+        try:
+            name = stack.enter_context(new)
+        except psycopg.errors.FeatureNotSupported:
+            pytest.skip("the server was built without ICU")
+        apply_roles(server.dsn(name))
+        succeed("apply", logins.yoyo_url(name), MIGRATIONS)
+        apply_roles(server.dsn(name))
+        yield logins.dsn(role, name)
+
+
+@pytest.mark.owner
+def test_a_run_moves_to_a_database_that_sorts_texts_in_another_way(
+    call: Caller, connection_kind: Kind, sorting_database: str
+) -> None:
+    texts = ["b", "A", "a", "B", "a-b", "ab", "_"]
+    origin = create_run(call).id
+    run_id = call(fork_run, origin, 1, NewRunFork()).id
+    for text in texts:
+        create_sandbox(call, run_id, id=text)
+        create_snapshot(call, run_id, id=text, sandbox_id=text)
+        record(call, run_id=run_id, subject_id=text, amounts=dict.fromkeys(texts, 1))
+    call(publish_report, create_draft(call, *texts, run_id=run_id))
+    report = create_draft(call, *texts, run_id=origin)
+    branch = call(create_branch_report, new_branch(run_id, report)).id
+    for text in texts:
+        call(put_branch_section, branch, draft(text, "of the branch"))
+    # All at once, so that nothing but the texts is left to sort by.
+    call.execute("UPDATE runstore.sandboxes SET created_at = now()")
+    call.execute("UPDATE runstore.snapshots SET created_at = now()")
+    call.execute("UPDATE runstore.usage_logs SET created_at = now(), id = %s", [new_run_id()])
+    lines = call(export, run_id, usage=True)
+
+    with caller(connection_kind, sorting_database, rolled_back=True) as sorting:
+        assert sorting.execute("SELECT 'a' < 'B'") == [(True,)]
+        assert sorting(restore_run, lines).created
+        assert sorting(export, run_id, usage=True) == lines
 
 
 def test_a_restore_may_be_repeated(committed_call: Caller, other: Caller) -> None:

@@ -7,7 +7,7 @@ import os
 from collections.abc import Generator
 from contextlib import contextmanager
 
-from psycopg.sql import SQL, Composed
+from psycopg.sql import SQL, Composed, Literal
 from pytest_postgresql.janitor import DatabaseJanitor
 
 from runstore._programs import PARENT
@@ -37,15 +37,25 @@ def fastest_folder() -> str:
 class Copier(DatabaseJanitor):
     """Copies files, in half of the time that it takes to log each of their pages."""
 
+    icu_locale: str | None = None
+
     def _build_create_database_sql(self) -> Composed:
-        return super()._build_create_database_sql() + SQL(" STRATEGY file_copy")
+        query = super()._build_create_database_sql() + SQL(" STRATEGY file_copy")
+        if self.icu_locale is not None:
+            query += SQL(" LOCALE_PROVIDER icu ICU_LOCALE {}").format(Literal(self.icu_locale))
+        return query
 
 
 @contextmanager
-def new_database(server: Server, template: str | None) -> Generator[str]:
-    """Make a database that is dropped afterwards, with whatever connections it then has."""
+def new_database(
+    server: Server, template: str | None, *, icu_locale: str | None = None
+) -> Generator[str]:
+    """Make a database that is dropped afterwards, with whatever connections it then has.
+
+    One with an ICU locale sorts texts as people there do; that takes `template0`.
+    """
     name = next(NAMES)
-    with Copier(
+    copier = Copier(
         user=server.user,
         host=server.host,
         port=server.port,
@@ -53,5 +63,7 @@ def new_database(server: Server, template: str | None) -> Generator[str]:
         dbname=name,
         template_dbname=template,
         maintenance_dbname=server.maintenance_dbname,
-    ):
+    )
+    copier.icu_locale = icu_locale
+    with copier:
         yield name
