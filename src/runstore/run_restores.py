@@ -132,8 +132,8 @@ def restore_run(
 
     One transaction: the run is there whole or not at all. A few hundred lines are held at a time,
     and of an iterator no line after the run's last one is taken, so that the next run may follow;
-    a generator is closed when the run is refused before it. They may come from an export on the
-    same connection. When all is written it is exported again, and has to give the same bytes.
+    a generator whose lines are refused is closed. They may come from an export on the same
+    connection. When all is written it is exported again, and has to give the same bytes.
 
     A repeated call finds the run and writes nothing. Usage is logged as it was, and counts in no
     quota: it was counted where it was used. Raises `Conflict` when the run is there with another
@@ -219,7 +219,7 @@ class _Lines:
 
     @contextmanager
     def read(self) -> Generator[None, None, None]:
-        """Close a generator that is left before the run's last line.
+        """Close a generator whose lines are refused.
 
         An export on our own connection is in a transaction within ours, and has to end it first.
         """
