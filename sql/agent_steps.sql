@@ -4,7 +4,7 @@
 
 -- name: create_agent_step :one
 -- Insert a step; without a position it is the next one of its invocation.
--- No row: the invocation does not exist, or the id is taken.
+-- No row: the invocation does not exist, or the id or the position is taken.
 INSERT INTO runstore.agent_steps (
     run_id,
     id,
@@ -39,7 +39,7 @@ SELECT
 FROM runstore.agent_invocations
 WHERE agent_invocations.run_id = %(run_id)s
     AND agent_invocations.id = %(invocation_id)s
-ON CONFLICT (run_id, id) DO NOTHING
+ON CONFLICT DO NOTHING
 RETURNING
     run_id,
     id,

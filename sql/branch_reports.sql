@@ -6,7 +6,7 @@
 
 -- name: create_branch_report :one
 -- Insert an open branch. No row: the forked run or the report does not exist, the report is
--- archived, the run was not forked from the report's, or the id is taken.
+-- archived, the run was not forked from the report's, or the id or the name is taken.
 WITH report AS MATERIALIZED (
     SELECT
         run_id,
@@ -47,7 +47,7 @@ WHERE runs.id = %(run_id)s
                 AND run_segments.source_run_id = %(report_run_id)s
         )
     )
-ON CONFLICT (run_id, id) DO NOTHING
+ON CONFLICT DO NOTHING
 RETURNING
     run_id,
     id,
@@ -268,6 +268,14 @@ ORDER BY
     created_at,
     id
 LIMIT %(row_limit)s;
+
+-- name: find_named_branch_report :maybe
+-- Find the branch of a name that a run has of a report. No row: it has none.
+SELECT id
+FROM runstore.branch_reports
+WHERE run_id = %(run_id)s
+    AND report_id = %(report_id)s
+    AND name = %(name)s;
 
 -- name: lock_branch_report :one
 -- Lock a branch until the end of the transaction, so that a later statement of it sees all that

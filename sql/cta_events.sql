@@ -2,7 +2,8 @@
 -- answer, a time-out and a cancellation; from then on it never changes again.
 
 -- name: create_cta_event :one
--- Insert a pending question. No row: the run does not exist, or the id is taken.
+-- Insert a pending question. No row: the run does not exist, the id is taken, or the tool call has a pending
+-- question.
 INSERT INTO runstore.cta_events (
     run_id,
     id,
@@ -28,7 +29,7 @@ SELECT
     %(metadata)s::jsonb
 FROM runstore.runs
 WHERE runs.id = %(run_id)s
-ON CONFLICT (run_id, id) DO NOTHING
+ON CONFLICT DO NOTHING
 RETURNING
     run_id,
     id,

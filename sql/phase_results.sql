@@ -3,7 +3,7 @@
 
 -- name: create_phase_result :one
 -- Insert a running attempt; without a number it is the next one of its phase.
--- No row: the run does not exist, or the id is taken.
+-- No row: the run does not exist, or the id or the number is taken.
 INSERT INTO runstore.phase_results (
     run_id,
     id,
@@ -31,7 +31,7 @@ SELECT
     %(metadata)s::jsonb
 FROM runstore.runs
 WHERE runs.id = %(run_id)s
-ON CONFLICT (run_id, id) DO NOTHING
+ON CONFLICT DO NOTHING
 RETURNING
     run_id,
     id,

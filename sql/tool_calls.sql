@@ -3,7 +3,8 @@
 -- A finished call never changes again.
 
 -- name: create_tool_call :one
--- Insert a call, open or already finished. No row: the invocation does not exist, or the id is taken.
+-- Insert a call, open or already finished. No row: the invocation does not exist, or the id or the provider's id
+-- is taken.
 INSERT INTO runstore.tool_calls (
     run_id,
     id,
@@ -36,7 +37,7 @@ SELECT
 FROM runstore.agent_invocations
 WHERE agent_invocations.run_id = %(run_id)s
     AND agent_invocations.id = %(invocation_id)s
-ON CONFLICT (run_id, id) DO NOTHING
+ON CONFLICT DO NOTHING
 RETURNING
     run_id,
     id,

@@ -6,7 +6,7 @@ import functools
 from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
 from operator import itemgetter
-from typing import Any, Final, NoReturn, TypeVar, cast
+from typing import Any, Final, NamedTuple, NoReturn, TypeVar, cast
 from uuid import UUID
 
 import orjson
@@ -17,7 +17,14 @@ from ._json import Json, equal, refuse_too_much
 from ._models import Created, Input, Row, other_than
 from ._query import Rows, Statement, Steps
 from ._sql import Sql
-from .errors import Conflict, InvalidPayload, InvalidTransition, NotFound, RunstoreError
+from .errors import (
+    Conflict,
+    InvalidPayload,
+    InvalidTransition,
+    NotFound,
+    RunstoreError,
+    key_taken,
+)
 
 RowT = TypeVar("RowT", bound=Row)
 InputT = TypeVar("InputT", bound=Input)
@@ -99,23 +106,52 @@ def not_found(entity: str, id: UUID | str) -> Steps[NoReturn]:
     raise NotFound(entity, id)
 
 
+class SecondKey(NamedTuple):
+    """A key that a table has besides its id: its name, and how to know that it is what was taken.
+
+    `field` is the one that may be left out. Without it a row has no such key, unless the database
+    fills it. `parent` reads the row under which the key is unique.
+    """
+
+    name: str
+    field: str
+    parent: Callable[[UUID], Statement[Any]]
+
+    def is_of(self, data: Input) -> bool:
+        """Tell whether the row of an input has such a key."""
+        return self.field in data.optional_fields or data.__dict__[self.field] is not None
+
+
 def create(
     sql: Sql,
     data: Input,
     *,
     stored: Callable[[UUID], Statement[Any]],
     parent: tuple[str, str],
+    second_key: SecondKey | None = None,
 ) -> Statement[Created]:
     """Insert the row that an input describes, once.
 
     No row means that its id is taken, by the same content (a success, which answers the
-    stored row's key) or by another (`Conflict`), or that its parent does not exist
-    (`NotFound`): what `parent` names, and the field that has its id.
+    stored row's key) or by another (`Conflict`), that its parent does not exist (`NotFound`):
+    what `parent` names, and the field that has its id; or that another row has the second key
+    (`Conflict`).
+
+    The statement says DO NOTHING of every key: one that named the id's would fail at the second
+    key where the same row is inserted twice at once. To let it fail and catch that would take a
+    savepoint in a caller's transaction, for every create.
     """
 
     def absent() -> Steps[Created]:
         entity, field = parent
-        row = yield from same(data, stored(data.__dict__["id"]), (entity, data.__dict__[field]))
+        parent_id = data.__dict__[field]
+        try:
+            row = yield from same(data, stored(data.__dict__["id"]), (entity, parent_id))
+        except NotFound:
+            if second_key is None or not second_key.is_of(data):
+                raise
+            yield from second_key.parent(parent_id)
+            raise key_taken(second_key.name) from None
         return Created(**{name: row.__dict__[name] for name in Created.model_fields})
 
     return Statement(sql, data.parameters(), _read_created, absent)

@@ -29,7 +29,8 @@ from ._models import (
 )
 from ._pages import page
 from ._query import Statement, Steps, query
-from ._statements import create, create_many, get, many, one, says
+from ._statements import SecondKey, create, create_many, get, many, one, says
+from .agent_invocations import get_agent_invocation
 from .errors import InvalidTransition
 from .ids import run_of
 
@@ -102,6 +103,11 @@ def create_agent_step(data: NewAgentStep) -> Statement[Created]:
         data,
         stored=get_agent_step.bind,
         parent=(_INVOCATION, "invocation_id"),
+        second_key=SecondKey(
+            "agent_steps_run_id_invocation_id_position_key",
+            "position",
+            get_agent_invocation.bind,
+        ),
     )
 
 

@@ -24,7 +24,7 @@ from ._models import (
 from ._pages import page
 from ._query import Rows, Statement, Steps, operation, query, reads
 from ._statements import get, maker, not_found, one, refuse_differences, transition
-from .errors import InvalidPayload, InvalidTransition, MergeConflict, NotFound
+from .errors import InvalidPayload, InvalidTransition, MergeConflict, NotFound, key_taken
 from .ids import run_of
 from .reports import Report, ReportState, get_report, lock_report
 from .runs import get_run
@@ -166,6 +166,8 @@ def _same(data: NewBranchReport) -> Steps[Created]:
     report = (yield from get_report.bind(data.report_id)).report
     if report.status == "archived":
         raise InvalidTransition("report", report.id, report.status)
+    if (yield from find_named_branch_report.bind(data.run_id, data.report_id, data.name)):
+        raise key_taken("branch_reports_run_id_report_id_name_key")
     raise InvalidPayload("report_id", "is of a run that this one was not forked from")
 
 
@@ -221,6 +223,18 @@ def list_branch_reports(
         key={"after_created_at": "created_at", "after_id": "id"},
         cursor=cursor,
         page_size=page_size,
+    )
+
+
+@query
+@reads(UUID)
+def find_named_branch_report(run_id: UUID, report_id: UUID, name: str) -> Statement[UUID | None]:
+    """Return the id of the branch of this name that a run has of a report, or None."""
+    return Statement(
+        _SQL["find_named_branch_report"],
+        {"run_id": run_id, "report_id": report_id, "name": name},
+        lambda rows: rows[0][0] if rows else None,
+        prepare=False,
     )
 
 

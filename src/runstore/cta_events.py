@@ -26,8 +26,9 @@ from ._models import (
 )
 from ._pages import page
 from ._query import Statement, Steps, query
-from ._statements import create, get, many, transition
+from ._statements import SecondKey, create, get, many, transition
 from .ids import run_of
+from .runs import get_run
 
 _SQL: Final = _sql.load("cta_events")
 _CTA: Final = "call to action"
@@ -93,6 +94,7 @@ def create_cta_event(data: NewCtaEvent) -> Statement[Created]:
         data,
         stored=get_cta_event.bind,
         parent=("run", "run_id"),
+        second_key=SecondKey("cta_events_run_id_tool_call_id_key", "tool_call_id", get_run.bind),
     )
 
 

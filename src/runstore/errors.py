@@ -253,5 +253,10 @@ def _of_constraint(name: str, suffix: str) -> RunstoreError | None:
     if kind == "fkey":
         return NotFound(FOREIGN_KEYS.get(name, name))
     if kind in ("key", "pkey"):
-        return Conflict(f"another row has the same key: {name}", constraint=name)
+        return key_taken(name)
     return None
+
+
+def key_taken(name: str) -> Conflict:
+    """Return what is raised where another row has the same value of a key of the schema."""
+    return Conflict(f"another row has the same key: {name}", constraint=name)

@@ -23,8 +23,9 @@ from ._models import (
     child_of_run,
 )
 from ._query import Statement, query
-from ._statements import create, get, many, transition
+from ._statements import SecondKey, create, get, many, transition
 from .ids import run_of
+from .runs import get_run
 
 _SQL: Final = _sql.load("phase_results")
 _PHASE_RESULT: Final = "phase result"
@@ -82,6 +83,7 @@ def create_phase_result(data: NewPhaseResult) -> Statement[Created]:
         data,
         stored=get_phase_result.bind,
         parent=("run", "run_id"),
+        second_key=SecondKey("phase_results_run_id_phase_attempt_key", "attempt", get_run.bind),
     )
 
 

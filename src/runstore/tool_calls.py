@@ -29,7 +29,8 @@ from ._models import (
 )
 from ._pages import page
 from ._query import Statement, Steps, query
-from ._statements import create, create_many, get, maker, many, transition
+from ._statements import SecondKey, create, create_many, get, maker, many, transition
+from .agent_invocations import get_agent_invocation
 from .ids import of_run, run_of
 from .run_states import Silence
 from .runs import get_run
@@ -119,6 +120,11 @@ def create_tool_call(data: NewToolCall) -> Statement[Created]:
         data,
         stored=get_tool_call.bind,
         parent=("agent invocation", "invocation_id"),
+        second_key=SecondKey(
+            "tool_calls_run_id_invocation_id_provider_call_id_key",
+            "provider_call_id",
+            get_agent_invocation.bind,
+        ),
     )
 
 
