@@ -202,27 +202,40 @@ def create_many(
         by_id = {key.id.int: key for key in map(make, rows)}
         return [by_id[id.int] for id in columns["id"]]
 
-    def absent() -> Steps[list[Created]]:
-        rows = yield from same_many(data, stored(run_id, columns["id"]))
-        if not rows:
-            raise NotFound("run", run_id)
+    def keys_of(rows: list[RowT]) -> list[Created]:
         return [
             Created(**{name: row.__dict__[name] for name in Created.model_fields}) for row in rows
         ]
 
+    def absent() -> Steps[list[Created]]:
+        rows = yield from same_many(data, stored(run_id, columns["id"]))
+        if not rows:
+            raise NotFound("run", run_id)
+        return keys_of(rows)
+
     def refused(error: RunstoreError) -> Steps[list[Created]]:
-        refuse_other_than_taken(error)
         # The same batch has arrived before, or while this one waited for it.
-        return (yield from absent())
+        return keys_of((yield from same_taken(error, data, stored(run_id, columns["id"]))))
 
     parameters = {**arrays_of(sql.text, columns), "run_id": run_id}
     return Statement(sql, parameters, read, absent, refused)
 
 
-def refuse_other_than_taken(error: RunstoreError) -> None:
-    """Raise an error again unless it says that an id is taken."""
-    if not isinstance(error, Conflict) or not str(error.constraint).endswith("_pkey"):
+def same_taken(
+    error: RunstoreError, data: Sequence[Input], stored: Statement[list[RowT]]
+) -> Steps[list[RowT]]:
+    """Answer the stored rows of inputs that a key refused, like `same_many`.
+
+    Raises the error again when it says something else, or none of the rows exists. Whichever key
+    it names, it may be for a repetition: the server looks first at the key whose index is oldest,
+    and an index that was rebuilt is a new one.
+    """
+    if not isinstance(error, Conflict) or not str(error.constraint).endswith(("_key", "_pkey")):
         raise error
+    rows = yield from same_many(data, stored)
+    if not rows:
+        raise error
+    return rows
 
 
 def same_many(data: Sequence[Input], stored: Statement[list[RowT]]) -> Steps[list[RowT]]:

@@ -16,8 +16,8 @@ from ._query import Statement, Steps, query
 from ._statements import (
     columns_of,
     one,
-    refuse_other_than_taken,
     same_many,
+    same_taken,
     transition,
 )
 from .errors import InvalidPayload, InvalidTransition, NotFound, RunstoreError
@@ -92,15 +92,18 @@ def advance_feature_run(
     if of_run != run_id:
         raise InvalidPayload("tool_calls", "belong to another run")
 
+    stored = find_tool_calls.bind(run_id, columns["id"])
+    moved = get_run_state.bind(run_id, ["run.phase_changed"])
+
     def repeated() -> Steps[RunState]:
-        if not (yield from same_many(tool_calls, find_tool_calls.bind(run_id, columns["id"]))):
+        if not (yield from same_many(tool_calls, stored)):
             run = yield from _get_feature_run(run_id)
             raise InvalidTransition(_FEATURE_RUN, run_id, run.status)
-        return (yield from get_run_state.bind(run_id, ["run.phase_changed"]))
+        return (yield from moved)
 
     def refused(error: RunstoreError) -> Steps[RunState]:
-        refuse_other_than_taken(error)
-        return (yield from repeated())
+        yield from same_taken(error, tool_calls, stored)
+        return (yield from moved)
 
     sql = _SQL["advance_feature_run"]
     parameters = {**arrays_of(sql.text, columns), "run_id": run_id, "phase": phase}

@@ -1,4 +1,4 @@
-"""A create that is sent again at the same time as the first.
+"""A create that is sent again: at the same time as the first, or after an index was rebuilt.
 
 The server looks at a table's keys in the order in which their indexes were made.
 """
@@ -14,6 +14,7 @@ from uuid import UUID
 import pytest
 
 from connections import Caller, Connect, wait_until_blocked
+from contents import contents
 from factories import (
     create_call,
     create_invocation,
@@ -27,11 +28,14 @@ from report_factories import create_draft, create_fork, new_branch
 from runstore import (
     Conflict,
     NotFound,
+    advance_feature_run,
     create_agent_step,
+    create_agent_steps,
     create_branch_report,
     create_cta_event,
     create_phase_result,
     create_tool_call,
+    create_tool_calls,
     new_child_id,
     transaction,
 )
@@ -182,3 +186,57 @@ def test_a_parent_that_is_unknown_is_not_taken_for_a_key(call: Caller) -> None:
         with pytest.raises(NotFound) as raised:
             call(create, data)
         assert (raised.value.entity, raised.value.id) == ("agent invocation", unknown)
+
+
+# Sent again after an index was rebuilt
+
+
+@pytest.mark.owner
+@pytest.mark.parametrize("entity", ["agent_steps", "tool_calls"])
+def test_a_batch_is_repeated_after_its_index_was_rebuilt(
+    committed_call: Caller, entity: str
+) -> None:
+    call = committed_call
+    invocation = invocation_of(call)
+    batches: dict[str, tuple[Query[[Any], Any], list[Any]]] = {
+        "agent_steps": (
+            create_agent_steps,
+            [new_agent_step(invocation, position=number) for number in range(2)],
+        ),
+        "tool_calls": (
+            create_tool_calls,
+            [new_tool_call(invocation, provider_call_id=f"call-{n}") for n in range(2)],
+        ),
+    }
+    create, batch = batches[entity]
+    created = call(create, batch)
+    before = contents(call)
+    rebuild(call, f"{entity}_pkey")
+
+    assert call(create, batch) == created
+    with pytest.raises(Conflict, match=r"^\[0\]: .* exists with another metadata$"):
+        call(create, [batch[0].model_copy(update={"metadata": {"a": 1}}), batch[1]])
+    with pytest.raises(Conflict, match=r"another row has the same key: .*_key$"):
+        call(create, [batch[0].model_copy(update={"id": new_child_id(batch[0].run_id)})])
+    assert contents(call) == before
+
+
+@pytest.mark.owner
+def test_a_phase_is_left_again_after_an_index_was_rebuilt(committed_call: Caller) -> None:
+    call = committed_call
+    run = create_run(call, phase="plan")
+    invocation = create_invocation(call, run.id).id
+    calls = [new_tool_call(invocation, provider_call_id=f"call-{n}") for n in range(2)]
+    state = call(advance_feature_run, run.id, "build", calls)
+    before = contents(call)
+    rebuild(call, "tool_calls_pkey")
+
+    assert call(advance_feature_run, run.id, "build", calls) == state
+    with pytest.raises(Conflict, match=r"another row has the same key: .*_key$"):
+        call(
+            advance_feature_run,
+            run.id,
+            "test",
+            [calls[0].model_copy(update={"id": new_child_id(run.id)})],
+        )
+    assert contents(call) == before
