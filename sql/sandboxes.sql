@@ -79,6 +79,15 @@ RETURNING
     updated_at,
     terminated_at;
 
+-- name: find_open_sandbox :maybe
+-- Find a run whose row of a sandbox may still change. No row: there is none.
+SELECT run_id
+FROM runstore.sandboxes
+WHERE id = %(sandbox_id)s
+    AND status NOT IN ('stopped', 'failed')
+ORDER BY run_id
+LIMIT 1;
+
 -- name: find_changed_sandboxes :many
 -- Find those rows of a sandbox that the last change to a status changed.
 SELECT

@@ -28,6 +28,7 @@ from .errors import (
 
 RowT = TypeVar("RowT", bound=Row)
 InputT = TypeVar("InputT", bound=Input)
+R = TypeVar("R")
 
 
 def maker(model: type[RowT], *, after: int = 0) -> Callable[[tuple[Any, ...]], RowT]:
@@ -310,6 +311,7 @@ def transition(
     stored: Callable[[], Statement[Any] | Steps[Any]],
     *,
     leaves: Mapping[str, object] | None = None,
+    allowed_in: str | None = None,
     answer: Callable[[Any], Statement[RowT] | Steps[RowT]] | None = None,
 ) -> Statement[RowT]:
     """Change a row whose status allows it, once.
@@ -318,17 +320,54 @@ def transition(
     `leaves` in it (a repetition), or that its status does not allow the change
     (`InvalidTransition`). A repetition is answered as the change was: by `answer`, or by the
     stored row's fields of the model's names. Without `leaves` there is none.
-    """
 
-    def absent() -> Steps[RowT]:
+    `allowed_in` is the status that allows the change where a row may come back to it, so that it
+    is found although the change was not made: the row was as the change leaves it in between.
+    """
+    make = maker(model)
+
+    def found() -> Steps[RowT | None]:
         row: Any = yield from stored()
         if leaves is None or not says(row, leaves):
+            if row.status == allowed_in:
+                return None
             raise InvalidTransition(entity, row.id, row.status)
         if answer is not None:
             return (yield from answer(row))
         return model(**{name: row.__dict__[name] for name in model.model_fields})
 
-    return one(model, sql, parameters, absent=absent)
+    return change(sql, parameters, lambda rows: make(rows[0]), entity, found)
+
+
+def change(
+    sql: Sql,
+    parameters: Mapping[str, Any],
+    read: Callable[[Rows], R],
+    entity: str,
+    found: Callable[[], Steps[R | None]],
+) -> Statement[R]:
+    """Change rows that others may change at the same time, there and back.
+
+    `found` says what no row means: it answers as the change did where it finds what that leaves,
+    raises where the rows do not allow the change, and answers None where they allow it by now.
+    The change is then sent again; `Conflict` says that this has happened too often.
+    """
+
+    def absent() -> Steps[R]:
+        again = Statement(sql, parameters, lambda rows: read(rows) if rows else None)
+        for _ in range(_MOST_CHANGES):
+            answer = yield from found()
+            if answer is None:
+                answer = yield from again
+            if answer is not None:
+                return answer
+        raise Conflict(f"the {entity} was written to at the same time; repeat the write")
+
+    return Statement(sql, parameters, read, absent)
+
+
+# Who is overtaken once is overtaken again with a probability of a half at most.
+_MOST_CHANGES: Final = 20
 
 
 def says(row: Row, values: Mapping[str, object]) -> bool:

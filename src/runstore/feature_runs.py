@@ -73,6 +73,7 @@ def update_feature_run_phase(run_id: RunId, phase: Key) -> Statement[RunState]:
         "running",
         {"phase": phase},
         lambda run: get_run_state.bind(run.id, ["run.phase_changed", "run.started"]),
+        allowed_in="running",
     )
 
 
@@ -140,6 +141,8 @@ def _change(
     status: RunStatus,
     given: dict[str, Any],
     answer: Callable[[Run], Steps[RunState] | Statement[RunState]],
+    *,
+    allowed_in: RunStatus | None = None,
 ) -> Statement[RunState]:
     return transition(
         RunState,
@@ -148,6 +151,7 @@ def _change(
         _FEATURE_RUN,
         lambda: _get_feature_run(run_id),
         leaves={"status": status, **given},
+        allowed_in=allowed_in,
         answer=answer,
     )
 

@@ -25,7 +25,7 @@ from ._models import (
 )
 from ._pages import page
 from ._query import Rows, Statement, Steps, operation, query
-from ._statements import get, maker, not_found, one, refuse_differences, says
+from ._statements import change, get, maker, not_found, one, refuse_differences, says
 from .errors import Conflict, InvalidTransition, NotFound, StaleWrite
 from .ids import run_of
 
@@ -273,6 +273,7 @@ def revise_report(report_id: UUID) -> Statement[ReportState]:
         "revise_report",
         report_id,
         lambda report: report.status == "draft" and report.published_version is not None,
+        allowed_in="published",
     )
 
 
@@ -286,15 +287,23 @@ def archive_report(report_id: UUID) -> Statement[ReportState]:
 
 
 def _change(
-    name: str, report_id: UUID, is_repeated: Callable[[Report], bool]
+    name: str,
+    report_id: UUID,
+    is_repeated: Callable[[Report], bool],
+    *,
+    allowed_in: ReportStatus | None = None,
 ) -> Statement[ReportState]:
-    def unchanged() -> Steps[ReportState]:
-        report = yield from _get_report(report_id)
-        if not is_repeated(report):
-            raise InvalidTransition(_REPORT, report_id, report.status)
-        return _state_of(report)
+    make = maker(ReportState)
 
-    return one(ReportState, _SQL[name], _key(report_id), absent=unchanged)
+    def found() -> Steps[ReportState | None]:
+        report = yield from _get_report(report_id)
+        if is_repeated(report):
+            return _state_of(report)
+        if report.status == allowed_in:
+            return None
+        raise InvalidTransition(_REPORT, report_id, report.status)
+
+    return change(_SQL[name], _key(report_id), lambda rows: make(rows[0]), _REPORT, found)
 
 
 def _get_report(report_id: UUID) -> Steps[Report]:

@@ -10,8 +10,8 @@ from pydantic import Field, JsonValue
 
 from . import _sql
 from ._models import Input, JsonObject, Key, Row, RunId
-from ._query import Statement, Steps, query
-from ._statements import get, maker, many, one, same
+from ._query import Statement, Steps, query, reads
+from ._statements import change, get, maker, many, one, same
 from .errors import InvalidTransition
 
 _SQL: Final = _sql.load("sandboxes")
@@ -89,20 +89,34 @@ def update_sandbox_status(sandbox_id: Key, status: SandboxStatus) -> Statement[l
     status that does not exist.
     """
     make = maker(Sandbox)
-    return Statement(
+
+    def found() -> Steps[list[Sandbox] | None]:
+        changed = yield from find_changed_sandboxes.bind(sandbox_id, status)
+        if changed:
+            return changed
+        sandbox = yield from get_sandbox.bind(sandbox_id)
+        if status != "creating" and (yield from find_open_sandbox.bind(sandbox_id)):
+            return None
+        raise InvalidTransition(_SANDBOX, sandbox_id, sandbox.status)
+
+    return change(
         _SQL["update_sandbox_status"],
         {"sandbox_id": sandbox_id, "status": status},
         lambda rows: [make(row) for row in rows],
-        lambda: _unchanged(sandbox_id, status),
+        _SANDBOX,
+        found,
     )
 
 
-def _unchanged(sandbox_id: str, status: SandboxStatus) -> Steps[list[Sandbox]]:
-    changed = yield from find_changed_sandboxes.bind(sandbox_id, status)
-    if changed:
-        return changed
-    sandbox = yield from get_sandbox.bind(sandbox_id)
-    raise InvalidTransition(_SANDBOX, sandbox_id, sandbox.status)
+@query
+@reads(UUID)
+def find_open_sandbox(sandbox_id: str) -> Statement[UUID | None]:
+    """Return a run whose row of a sandbox is neither stopped nor failed, or None."""
+    return Statement(
+        _SQL["find_open_sandbox"],
+        {"sandbox_id": sandbox_id},
+        lambda rows: rows[0][0] if rows else None,
+    )
 
 
 @query
