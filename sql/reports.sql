@@ -108,8 +108,12 @@ AND (
     OR reports.run_id IN (
         SELECT runs.id
         FROM runstore.runs
-        WHERE runs.tenant_id = coalesce(%(tenant_id)s::text, runstore.current_tenant_id())
-            AND runs.thread_id = %(thread_id)s
+        WHERE runs.thread_id = %(thread_id)s
+            AND (%(run_id)s::uuid IS NULL OR runs.id = %(run_id)s)
+            AND (
+                (%(run_id)s::uuid IS NOT NULL AND %(tenant_id)s::text IS NULL)
+                OR runs.tenant_id = coalesce(%(tenant_id)s::text, runstore.current_tenant_id())
+            )
     )
 )
 AND (%(status)s::text IS NULL OR reports.status = %(status)s)

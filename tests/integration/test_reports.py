@@ -215,6 +215,10 @@ def test_reports_are_listed_by_run_by_thread_and_by_tenant_newest_first(call: Ca
     assert ids(tenant_id=tenant, status="published") == [b]
     assert ids(thread_id="t1", tenant_id=tenant, run_id=second) == [b]
     assert ids(run_id=new_run_id()) == []
+    # Of a run that is named, whichever its tenant is.
+    assert ids(run_id=second, thread_id="t1") == [b]
+    assert ids(run_id=second, thread_id="t2") == []
+    assert ids(run_id=foreign, thread_id="t1", tenant_id=tenant) == []
 
 
 def test_a_tenant_lists_its_own_reports(call: Caller) -> None:
