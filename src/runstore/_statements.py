@@ -257,43 +257,47 @@ def same_many(data: Sequence[Input], stored: Statement[list[RowT]]) -> Steps[lis
     return rows
 
 
-def columns_of(data: Sequence[InputT], expected: type[InputT]) -> tuple[UUID, dict[str, list[Any]]]:
+def columns_of(
+    data: Sequence[InputT], expected: type[InputT], name: str = "data"
+) -> tuple[UUID, dict[str, list[Any]]]:
     """Return the run of a batch, and its inputs' parameters by name, one list for each.
 
     Raises `InvalidPayload`, with the index of the input at fault, for an empty batch, a batch
-    of several runs, and an id given twice.
+    of several runs, and an id given twice. `name` is the batch's, among the caller's parameters.
     """
-    columns = parameter_columns(data, expected)
-    refuse_too_much(chain.from_iterable(columns[name] for name in expected.json_fields), "data")
+    columns = parameter_columns(data, expected, name)
+    refuse_too_much(chain.from_iterable(columns[field] for field in expected.json_fields), name)
     run_ids = columns.pop("run_id")
     # Numbers are compared and hashed in C, and ids are not.
     numbers = [run_id.int for run_id in run_ids]
     for index, number in enumerate(numbers):
         if number != numbers[0]:
             raise InvalidPayload(f"[{index}].run_id", "differs from the run of the batch's first")
-    refuse_twice(columns["id"])
+    refuse_twice(columns["id"], name)
     return run_ids[0], columns
 
 
-def parameter_columns(data: Sequence[InputT], expected: type[InputT]) -> dict[str, list[Any]]:
+def parameter_columns(
+    data: Sequence[InputT], expected: type[InputT], name: str = "data"
+) -> dict[str, list[Any]]:
     """Return the parameters of inputs by name, one list for each.
 
     Raises `InvalidPayload`, with the index of what is no such input, and when there is none.
     """
     for index, item in enumerate(data):
         if not isinstance(item, expected):
-            raise other_than(expected, item, f"[{index}].data")
+            raise other_than(expected, item, f"[{index}].{name}")
     if not data:
-        raise InvalidPayload("data", "is empty")
+        raise InvalidPayload(name, "is empty")
     names, values_of = _columns(expected)
     rows = [values_of(item.parameters()) for item in data]
     return dict(zip(names, map(list, zip(*rows, strict=True)), strict=True))
 
 
-def refuse_twice(ids: Sequence[UUID]) -> None:
+def refuse_twice(ids: Sequence[UUID], name: str = "data") -> None:
     """Raise `InvalidPayload` for an id that a batch has twice."""
     if len({id.int for id in ids}) != len(ids):
-        raise InvalidPayload("data", "holds an id twice")
+        raise InvalidPayload(name, "holds an id twice")
 
 
 @functools.cache

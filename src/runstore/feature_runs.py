@@ -89,7 +89,7 @@ def advance_feature_run(
     `InvalidTransition`, or `Conflict` when an id holds another content or only some of the calls
     exist.
     """
-    of_run, columns = columns_of(tool_calls, NewToolCall)
+    of_run, columns = columns_of(tool_calls, NewToolCall, "tool_calls")
     if of_run != run_id:
         raise InvalidPayload("tool_calls", "belong to another run")
 

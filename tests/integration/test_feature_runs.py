@@ -235,6 +235,23 @@ def test_a_phase_is_not_left_with_calls_that_cannot_be_recorded(call: Caller) ->
         assert contents(call) == before
 
 
+def test_a_batch_of_calls_is_refused_by_its_name(call: Caller) -> None:
+    run, other = create_run(call, phase="plan"), create_run(call)
+    data = new_tool_call(create_invocation(call, run.id).id)
+    foreign = new_tool_call(create_invocation(call, other.id).id)
+    batches: dict[str, Any] = {
+        "tool_calls: is empty": [],
+        "[1].tool_calls: must be a NewToolCall, not a str": [data, "x"],
+        "tool_calls: holds an id twice": [data, data],
+        "tool_calls: belong to another run": [foreign],
+        "[1].run_id: differs from the run of the batch's first": [data, foreign],
+    }
+    for message, calls in batches.items():
+        with pytest.raises(InvalidPayload) as raised:
+            call(advance_feature_run, run.id, "build", calls)
+        assert str(raised.value) == message
+
+
 def test_an_ended_run_is_not_advanced(call: Caller) -> None:
     run = create_run(call)
     invocation = create_invocation(call, run.id).id
