@@ -506,6 +506,7 @@ CREATE TABLE runstore.branch_sections (
     metadata jsonb DEFAULT '{}'::jsonb NOT NULL,
     created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
     updated_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    replaced_version integer,
     CONSTRAINT branch_sections_base_version_check CHECK (((base_version >= 0) AND ((base_version = 0) = (section_id IS NULL)))),
     CONSTRAINT branch_sections_citations_check CHECK ((jsonb_typeof(citations) = 'array'::text)),
     CONSTRAINT branch_sections_heading_check CHECK (((char_length(heading) >= 1) AND (char_length(heading) <= 255))),
@@ -578,6 +579,13 @@ COMMENT ON COLUMN runstore.branch_sections.metadata IS 'A JSON object for what t
 --
 
 COMMENT ON COLUMN runstore.branch_sections.updated_at IS 'When the branch last wrote the section.';
+
+
+--
+-- Name: COLUMN branch_sections.replaced_version; Type: COMMENT; Schema: runstore; Owner: -
+--
+
+COMMENT ON COLUMN runstore.branch_sections.replaced_version IS 'The version that the last write found, the branch''s or the report''s; 0: it found none; NULL: the one before.';
 
 
 --
@@ -992,6 +1000,7 @@ CREATE TABLE runstore.report_sections (
     metadata jsonb DEFAULT '{}'::jsonb NOT NULL,
     created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
     updated_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    replaced_version integer,
     CONSTRAINT report_sections_citations_check CHECK ((jsonb_typeof(citations) = 'array'::text)),
     CONSTRAINT report_sections_heading_check CHECK (((char_length(heading) >= 1) AND (char_length(heading) <= 255))),
     CONSTRAINT report_sections_id_check CHECK ((OVERLAY(uuid_send(id) PLACING '\x000000000000'::bytea FROM 11) = uuid_send(run_id))),
@@ -1064,6 +1073,13 @@ COMMENT ON COLUMN runstore.report_sections.metadata IS 'A JSON object for what t
 --
 
 COMMENT ON COLUMN runstore.report_sections.updated_at IS 'When the section''s version last changed.';
+
+
+--
+-- Name: COLUMN report_sections.replaced_version; Type: COMMENT; Schema: runstore; Owner: -
+--
+
+COMMENT ON COLUMN runstore.report_sections.replaced_version IS 'The version that the last write found; 0: it found none; NULL: the one before.';
 
 
 --

@@ -165,14 +165,14 @@ BEGIN
             ('runstore_writer', 'agent_steps', 'INSERT, UPDATE (content, tokens, finished_at)'),
             ('runstore_writer', 'branch_reports', 'INSERT, UPDATE (status, updated_at, merged_at, discarded_at)'),
             ('runstore_writer', 'branch_sections', 'INSERT, UPDATE (section_id, base_version, position, heading, '
-                'content, citations, status, version, metadata, created_at, updated_at)'),
+                'content, citations, status, version, replaced_version, metadata, created_at, updated_at)'),
             ('runstore_writer', 'cta_events', 'INSERT, UPDATE (status, response_data, resolved_by, resolved_at)'),
             ('runstore_writer', 'memory_records', 'INSERT'),
             ('runstore_writer', 'phase_results', 'INSERT, UPDATE (status, output, error, finished_at)'),
             ('runstore_writer', 'prices', 'INSERT'),
             ('runstore_writer', 'quotas', 'INSERT, UPDATE (limit_amount, hard, metadata, updated_at), DELETE'),
             ('runstore_writer', 'report_sections', 'INSERT, UPDATE (position, heading, content, citations, status, '
-                'version, metadata, updated_at)'),
+                'version, replaced_version, metadata, updated_at)'),
             ('runstore_writer', 'report_version_sections', 'INSERT'),
             ('runstore_writer', 'report_versions', 'INSERT'),
             ('runstore_writer', 'reports', 'INSERT, UPDATE (title, format, summary, status, version, revision, '

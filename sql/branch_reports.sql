@@ -403,6 +403,7 @@ changed AS (
             citations = excluded.citations,
             status = excluded.status,
             version = report_sections.version + 1,
+            replaced_version = CASE report_sections.status WHEN 'active' THEN report_sections.version ELSE 0 END,
             metadata = excluded.metadata,
             updated_at = excluded.updated_at
     RETURNING position
@@ -416,6 +417,7 @@ removed AS (
         citations = '[]',
         status = 'removed',
         version = report_sections.version + 1,
+        replaced_version = report_sections.version,
         metadata = '{}',
         updated_at = report.merged_at
     FROM own

@@ -93,6 +93,11 @@ section AS (
                 WHEN 'reverted' THEN greatest(branch_sections.version + 1, excluded.version)
                 ELSE branch_sections.version + 1
             END,
+            replaced_version = CASE branch_sections.status
+                WHEN 'changed' THEN branch_sections.version
+                WHEN 'removed' THEN 0
+                ELSE excluded.base_version
+            END,
             metadata = excluded.metadata,
             created_at = CASE branch_sections.status
                 WHEN 'changed' THEN branch_sections.created_at ELSE excluded.created_at
@@ -214,6 +219,10 @@ section AS (
                 WHEN 'reverted' THEN greatest(branch_sections.version + 1, excluded.version)
                 ELSE branch_sections.version + 1
             END,
+            replaced_version = CASE branch_sections.status
+                WHEN 'changed' THEN branch_sections.version
+                ELSE excluded.base_version
+            END,
             metadata = '{}',
             updated_at = excluded.updated_at
         WHERE (
@@ -275,6 +284,7 @@ section AS (
         content = '',
         citations = '[]',
         status = 'reverted',
+        replaced_version = branch_sections.version,
         metadata = '{}',
         updated_at = (SELECT clock_timestamp())
     FROM branch
@@ -325,3 +335,20 @@ WHERE run_id = %(run_id)s
     AND branch_id = %(branch_id)s
     AND slug = %(slug)s
     AND status <> 'changed';
+
+-- name: find_written_branch_section :maybe
+-- Find what the last write of a branch's section left, a put or a removal, that found this version of
+-- it. No row: it found another, or was no such write.
+SELECT
+    run_id,
+    branch_id,
+    slug,
+    version,
+    base_version,
+    updated_at
+FROM runstore.branch_sections
+WHERE run_id = %(run_id)s
+    AND branch_id = %(branch_id)s
+    AND slug = %(slug)s
+    AND (status = 'changed') = %(shown)s::boolean
+    AND coalesce(replaced_version, version - 1) = %(expected_version)s::bigint;

@@ -65,6 +65,7 @@ section AS (
             citations = excluded.citations,
             status = excluded.status,
             version = report_sections.version + 1,
+            replaced_version = CASE report_sections.status WHEN 'active' THEN report_sections.version ELSE 0 END,
             metadata = excluded.metadata,
             updated_at = excluded.updated_at
         WHERE %(expected_version)s::bigint IS NULL
@@ -212,6 +213,7 @@ section AS (
         citations = '[]',
         status = 'removed',
         version = report_sections.version + 1,
+        replaced_version = report_sections.version,
         metadata = '{}',
         updated_at = (SELECT clock_timestamp())
     FROM report
@@ -250,8 +252,9 @@ SELECT
     section.updated_at
 FROM section;
 
--- name: find_removed_section :maybe
--- Find what the removal of a section left. No row: no section of this slug is removed.
+-- name: find_written_section :maybe
+-- Find what the last write of a section left, a put or a removal, that found this version of it. No row:
+-- it found another, or was no such write.
 SELECT
     run_id,
     id,
@@ -263,4 +266,5 @@ FROM runstore.report_sections
 WHERE run_id = %(run_id)s
     AND report_id = %(report_id)s
     AND slug = %(slug)s
-    AND status = 'removed';
+    AND (status = 'active') = %(shown)s::boolean
+    AND coalesce(replaced_version, version - 1) = %(expected_version)s::bigint;

@@ -351,6 +351,7 @@ FROM (
         citations,
         status,
         version,
+        replaced_version,
         metadata,
         created_at,
         updated_at
@@ -439,6 +440,7 @@ FROM (
         citations,
         status,
         version,
+        replaced_version,
         metadata,
         created_at,
         updated_at

@@ -471,6 +471,7 @@ report_section AS (
         citations,
         status,
         version,
+        replaced_version,
         metadata,
         created_at,
         updated_at
@@ -487,6 +488,7 @@ report_section AS (
         entry.citations,
         entry.status,
         entry.version,
+        entry.replaced_version,
         entry.metadata,
         entry.created_at,
         entry.updated_at
@@ -600,6 +602,7 @@ branch_section AS (
         citations,
         status,
         version,
+        replaced_version,
         metadata,
         created_at,
         updated_at
@@ -617,6 +620,7 @@ branch_section AS (
         entry.citations,
         entry.status,
         entry.version,
+        entry.replaced_version,
         entry.metadata,
         entry.created_at,
         entry.updated_at

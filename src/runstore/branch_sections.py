@@ -63,17 +63,13 @@ def _not_put(
     section = yield from _writable(branch_id, data.slug)
     if section is None:
         raise stale(data.slug, expected, 0)
-    repeated = section.version - 1 == expected and not data.differences(section)
-    if section.base_version is None or not repeated:
-        raise stale(data.slug, expected, section.version)
-    return BranchSectionState(
-        run_id=run_of(branch_id),
-        branch_id=branch_id,
-        slug=section.slug,
-        version=section.version,
-        base_version=section.base_version,
-        updated_at=section.updated_at,
-    )
+    if section.base_version is not None and not data.differences(section):
+        written = yield from find_written_branch_section.bind(
+            branch_id, data.slug, expected, shown=True
+        )
+        if written is not None and written.version == section.version:
+            return written
+    raise stale(data.slug, expected, section.version)
 
 
 @query
@@ -91,8 +87,10 @@ def remove_branch_section(
     def not_removed() -> Steps[BranchSectionState]:
         section = yield from _writable(branch_id, slug)
         if section is None:
-            removed = yield from find_removed_branch_section.bind(branch_id, slug)
-            if removed is not None and removed.version - 1 == expected_version:
+            removed = yield from find_written_branch_section.bind(
+                branch_id, slug, expected_version, shown=False
+            )
+            if removed is not None:
                 return removed
             raise NotFound("report section", slug)
         raise stale(slug, expected_version, section.version)
@@ -138,6 +136,28 @@ def find_removed_branch_section(branch_id: UUID, slug: str) -> Statement[BranchS
     return Statement(
         _SQL["find_removed_branch_section"],
         {**_key(branch_id), "slug": slug},
+        lambda rows: make(rows[0]) if rows else None,
+        prepare=False,
+    )
+
+
+@query
+def find_written_branch_section(
+    branch_id: UUID, slug: str, expected_version: int | None, *, shown: bool
+) -> Statement[BranchSectionState | None]:
+    """Return what the last write of a branch's section left when it found this version, or None.
+
+    `shown` is whether it was a put, and not a removal.
+    """
+    make = maker(BranchSectionState)
+    return Statement(
+        _SQL["find_written_branch_section"],
+        {
+            **_key(branch_id),
+            "slug": slug,
+            "expected_version": expected_version,
+            "shown": shown,
+        },
         lambda rows: make(rows[0]) if rows else None,
         prepare=False,
     )

@@ -97,8 +97,10 @@ def put_report_section(
 def _not_put(report_id: UUID, data: SectionDraft, expected: int | None) -> Steps[SectionState]:
     section = yield from _writable(report_id, data.slug, expected)
     found = 0 if section is None else section.version
-    if section is not None and found - 1 == expected and not data.differences(section):
-        return SectionState(**{name: section.__dict__[name] for name in SectionState.model_fields})
+    if section is not None and not data.differences(section):
+        written = yield from find_written_section.bind(report_id, data.slug, expected, shown=True)
+        if written is not None and written.version == found:
+            return written
     raise stale(data.slug, expected, found)
 
 
@@ -157,8 +159,10 @@ def remove_report_section(
     def not_removed() -> Steps[SectionState]:
         section = yield from _writable(report_id, slug, expected_version)
         if section is None:
-            removed = yield from find_removed_section.bind(report_id, slug)
-            if removed is not None and removed.version - 1 == expected_version:
+            removed = yield from find_written_section.bind(
+                report_id, slug, expected_version, shown=False
+            )
+            if removed is not None:
                 return removed
             raise NotFound(_SECTION, slug)
         raise stale(slug, expected_version, section.version)
@@ -178,12 +182,23 @@ def remove_report_section(
 
 
 @query
-def find_removed_section(report_id: UUID, slug: str) -> Statement[SectionState | None]:
-    """Return what the removal of a section left, or None when none of this slug is removed."""
+def find_written_section(
+    report_id: UUID, slug: str, expected_version: int | None, *, shown: bool
+) -> Statement[SectionState | None]:
+    """Return what the last write of a section left when it found this version, or None.
+
+    `shown` is whether it was a put, and not a removal.
+    """
     make = maker(SectionState)
     return Statement(
-        _SQL["find_removed_section"],
-        {"run_id": run_of(report_id), "report_id": report_id, "slug": slug},
+        _SQL["find_written_section"],
+        {
+            "run_id": run_of(report_id),
+            "report_id": report_id,
+            "slug": slug,
+            "expected_version": expected_version,
+            "shown": shown,
+        },
         lambda rows: make(rows[0]) if rows else None,
         prepare=False,
     )

@@ -148,6 +148,39 @@ def test_a_put_that_expects_a_version_may_be_repeated(call: Caller) -> None:
         put_branch(call, branch_id, "a", "branch", 1)
 
 
+def test_a_put_over_a_removed_section_may_be_repeated(call: Caller) -> None:
+    branch_id = create_branch(call, create_draft(call, "a"))
+    call(remove_branch_section, branch_id, "a")
+    answer = put_branch(call, branch_id, "a", "again", 0)
+    before = contents(call)
+
+    assert put_branch(call, branch_id, "a", "again", 0) == answer
+    for version in (1, 2):
+        with pytest.raises(StaleWrite):
+            put_branch(call, branch_id, "a", "again", version)
+    assert contents(call) == before
+
+
+@pytest.mark.parametrize("puts", [1, 2])
+def test_a_write_after_a_revert_may_be_repeated(call: Caller, puts: int) -> None:
+    branch_id = create_branch(call, create_draft(call, "a"))
+    for _ in range(puts):
+        put_branch(call, branch_id, "a", "given up")
+    call(revert_branch_section, branch_id, "a")
+
+    answer = put_branch(call, branch_id, "a", "again", 1)
+    assert put_branch(call, branch_id, "a", "again", 1) == answer
+    assert answer.version == puts + 2
+
+    call(revert_branch_section, branch_id, "a")
+    removed = call(remove_branch_section, branch_id, "a", expected_version=1)
+    before = contents(call)
+    assert call(remove_branch_section, branch_id, "a", expected_version=1) == removed
+    with pytest.raises(NotFound):
+        call(remove_branch_section, branch_id, "a", expected_version=answer.version)
+    assert contents(call) == before
+
+
 def test_a_version_of_a_branch_is_never_given_out_twice(call: Caller) -> None:
     branch_id = create_branch(call, create_draft(call, "a"))
     first = put_branch(call, branch_id, "a", "first")

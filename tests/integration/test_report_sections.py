@@ -11,7 +11,7 @@ import pytest
 from connections import Caller, Connect, wait_until_blocked
 from contents import contents
 from creates import DOCUMENT, TEXT
-from report_factories import create_draft, draft, put, texts
+from report_factories import create_branch, create_draft, draft, put, put_branch, texts
 from runstore import (
     Conflict,
     InvalidPayload,
@@ -21,10 +21,12 @@ from runstore import (
     StaleWrite,
     get_report,
     list_report_sections,
+    merge_branch_report,
     new_child_id,
     new_run_id,
     order_report_sections,
     put_report_section,
+    remove_branch_section,
     remove_report_section,
     run_of,
 )
@@ -174,6 +176,40 @@ def test_a_version_is_never_given_out_twice(call: Caller) -> None:
 
     with pytest.raises(StaleWrite):
         put(call, report_id, "a", "of long ago", 1)
+
+
+def test_a_put_over_a_removed_section_may_be_repeated(call: Caller) -> None:
+    report_id = create_draft(call, "a")
+    call(remove_report_section, report_id, "a")
+    answer = put(call, report_id, "a", "again", 0)
+    before = contents(call)
+
+    assert put(call, report_id, "a", "again", 0) == answer
+    for version in (1, 2):
+        with pytest.raises(StaleWrite):
+            put(call, report_id, "a", "again", version)
+    assert contents(call) == before
+
+    call(remove_report_section, report_id, "a", expected_version=answer.version)
+    with pytest.raises(NotFound):
+        call(remove_report_section, report_id, "a", expected_version=0)
+    assert put(call, report_id, "a", "again", 0).version == 5
+
+
+def test_a_put_over_a_section_that_a_merge_changed_may_be_repeated(call: Caller) -> None:
+    report_id = create_draft(call, "a", "b")
+    branch_id = create_branch(call, report_id)
+    put_branch(call, branch_id, "a", "merged")
+    call(remove_branch_section, branch_id, "b")
+    call(merge_branch_report, branch_id)
+    before = contents(call)
+    # What the merge wrote is as good as what a put or a removal would have.
+    assert put(call, report_id, "a", "merged", 1).version == 2
+    assert call(remove_report_section, report_id, "b", expected_version=1).version == 2
+    assert contents(call) == before
+
+    answer = put(call, report_id, "b", "again", 0)
+    assert put(call, report_id, "b", "again", 0) == answer
 
 
 def test_a_section_that_was_removed_comes_last_when_it_is_put_again(call: Caller) -> None:

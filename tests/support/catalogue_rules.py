@@ -64,6 +64,7 @@ COUNTS: Final = {
     "last_position",
     "position",
     "published_version",
+    "replaced_version",
     "section_version",
     "version",
 }
