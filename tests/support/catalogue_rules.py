@@ -59,6 +59,7 @@ COPIES: Final = {
 
 # What is counted within one parent, and never as far as an integer reaches.
 COUNTS: Final = {
+    "append_size",
     "attempt",
     "base_version",
     "last_position",
