@@ -1,6 +1,7 @@
 -- Quotas: how much a subject may use of a meter in a period.
 -- A quota counts what is reserved and logged after it was made, and starts with what the log says
--- was used in its window before.
+-- was used in its window before. Its id is made here: what it was counted in stands in the log and in
+-- reservations by this id, also when the quota is gone, so no other quota may ever have it.
 
 -- name: set_quota :maybe
 -- Make a quota with the counter of its present window, or give the one that the subject has on
@@ -22,7 +23,7 @@ WITH quota AS (
     VALUES (
         coalesce(%(tenant_id)s::text, runstore.current_tenant_id()),
         %(subject_id)s,
-        %(id)s,
+        gen_random_uuid(),
         %(meter)s,
         %(period)s,
         %(timezone)s,

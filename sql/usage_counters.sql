@@ -157,6 +157,8 @@ subject AS MATERIALIZED (
 
 logged AS (
     SELECT
+        usage_logs.tenant_id,
+        usage_logs.subject_id,
         counted.quota_id,
         counted.window_start,
         sum(usage_logs.amount) AS amount
@@ -168,12 +170,16 @@ logged AS (
             AND subject.window_start <= usage_logs.created_at
     CROSS JOIN unnest(usage_logs.quota_ids, usage_logs.window_starts) AS counted (quota_id, window_start)
     GROUP BY
+        usage_logs.tenant_id,
+        usage_logs.subject_id,
         counted.quota_id,
         counted.window_start
 ),
 
 reserved AS (
     SELECT
+        usage_reservations.tenant_id,
+        usage_reservations.subject_id,
         hold.quota_id,
         hold.window_start,
         sum(hold.amount) AS amount
@@ -187,6 +193,8 @@ reserved AS (
             AS hold (quota_id, window_start, amount)
     WHERE usage_reservations.status = 'held'
     GROUP BY
+        usage_reservations.tenant_id,
+        usage_reservations.subject_id,
         hold.quota_id,
         hold.window_start
 )
@@ -201,8 +209,18 @@ SELECT
     batch.held,
     coalesce(reserved.amount, 0)::bigint AS reserved
 FROM batch
-LEFT JOIN logged ON batch.quota_id = logged.quota_id AND batch.window_start = logged.window_start
-LEFT JOIN reserved ON batch.quota_id = reserved.quota_id AND batch.window_start = reserved.window_start
+LEFT JOIN logged
+    ON
+        batch.tenant_id = logged.tenant_id
+        AND batch.subject_id = logged.subject_id
+        AND batch.quota_id = logged.quota_id
+        AND batch.window_start = logged.window_start
+LEFT JOIN reserved
+    ON
+        batch.tenant_id = reserved.tenant_id
+        AND batch.subject_id = reserved.subject_id
+        AND batch.quota_id = reserved.quota_id
+        AND batch.window_start = reserved.window_start
 ORDER BY
     batch.tenant_id,
     batch.subject_id,

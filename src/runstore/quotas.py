@@ -14,7 +14,6 @@ from ._pages import page
 from ._query import Statement, Steps, operation, query
 from ._statements import get, maker
 from .errors import Conflict, InvalidPayload
-from .ids import new_lone_id
 
 _SQL: Final = _sql.load("quotas")
 QUOTA: Final = "quota"
@@ -43,12 +42,14 @@ class Quota(Row):
 
 
 class NewQuota(Input):
-    """A quota to set. `timezone` is a name of the database's `pg_timezone_names`."""
+    """A quota to set. `timezone` is a name of the database's `pg_timezone_names`.
+
+    It has no id: a subject has one quota on each meter and period, and the database makes the id of
+    each that is new.
+    """
 
     entity: ClassVar[str] = QUOTA
 
-    id: UUID = Field(default_factory=new_lone_id)
-    """Made here, before the first attempt: repeating a write with it is safe."""
     tenant_id: Key | None = None
     """Whose quota it is; None: the transaction's tenant."""
     subject_id: Key
@@ -74,7 +75,8 @@ def set_quota(data: NewQuota) -> Steps[Quota]:
     A subject has one quota on each meter and period, so repeating the call changes nothing. The
     new quota starts with what the log says was used in its window before; open holds count
     from when they are settled. Another time zone makes another quota of it, with an id of its
-    own. A limit below what is used refuses what comes, and takes nothing back.
+    own, and so does setting it again after it was removed. A limit below what is used refuses what
+    comes, and takes nothing back.
     """
     try:
         for _ in range(3):

@@ -9,9 +9,12 @@ from contents import changes, contents
 from runstore import (
     InvalidPayload,
     NotFound,
+    expire_reservations,
     get_usage,
     list_quotas,
+    new_run_id,
     quotas,
+    release_usage,
     remove_quota,
     set_quota,
     settle_usage,
@@ -20,6 +23,7 @@ from runstore.quotas import Period
 from usage_factories import (
     SUBJECT,
     disagreements,
+    let_expire,
     make_quota,
     new_quota,
     pass_time,
@@ -129,9 +133,39 @@ def test_another_time_zone_makes_another_quota_that_starts_with_the_log(call: Ca
     assert disagreements(call) == []
 
 
+def test_a_quota_object_that_is_set_again_makes_another_quota(call: Caller) -> None:
+    """Open holds and entries of the log that name the first one are none of the second's."""
+    data = new_quota(period="month")
+    first = call(set_quota, data)
+    settled, released = reserve(call, 30), reserve(call, 20)
+    record(call, 10)
+    call(remove_quota, SUBJECT, "tokens", "month")
+    second = call(set_quota, data)
+    third = call(set_quota, data.model_copy(update={"timezone": "Asia/Kolkata"}))
+    assert len({first.id, second.id, third.id}) == 3
+    assert used_and_held(call) == [(10, 0)]
+    call(release_usage, released.id)
+    call(settle_usage, settled.id, {"tokens": 25})
+    assert used_and_held(call) == [(35, 0)]
+    assert disagreements(call) == []
+
+
+@pytest.mark.owner
+def test_holds_of_a_quota_object_that_is_set_again_expire(call: Caller) -> None:
+    data = new_quota()
+    call(set_quota, data)
+    ids = {reserve(call, 10).id, reserve(call, 10, subject_id="another").id}
+    call(remove_quota, SUBJECT, "tokens", "total")
+    call(set_quota, data)
+    let_expire(call)
+    assert {expired.id for expired in call(expire_reservations)} == ids
+    assert disagreements(call) == []
+
+
 @pytest.mark.parametrize(
     ("values", "path"),
     [
+        ({"id": new_run_id()}, "id"),
         ({"timezone": "Mars/Olympus"}, "timezone"),
         ({"timezone": ""}, "timezone"),
         ({"limit_amount": -1}, "limit_amount"),

@@ -133,6 +133,20 @@ def test_a_lost_entry_of_the_log_and_a_lost_hold_are_found(call: Caller) -> None
     assert audit.window_start is None
 
 
+@pytest.mark.owner
+def test_subjects_whose_quotas_have_one_id_are_told_apart(call: Caller) -> None:
+    """A quota's key is its id together with its tenant and subject."""
+    for tenant, subject in (("a", "x"), ("a", "y"), ("b", "x")):
+        make_quota(call, tenant_id=tenant, subject_id=subject, period="day")
+    call.execute("DELETE FROM runstore.usage_counters")
+    call.execute("UPDATE runstore.quotas SET id = '01890000-0000-7000-8000-000000000000'")
+    for amount, (tenant, subject) in enumerate((("a", "x"), ("a", "y"), ("b", "x")), 1):
+        record(call, amount, tenant_id=tenant, subject_id=subject)
+        reserve(call, 10 * amount, tenant_id=tenant, subject_id=subject)
+    assert disagreements(call) == []
+    assert call(rebuild_usage_counters, "x", tenant_id="a") == []
+
+
 @pytest.mark.parametrize("page_size", [0, 10_001])
 def test_a_batch_has_some_counters(call: Caller, page_size: int) -> None:
     with pytest.raises(InvalidPayload):
