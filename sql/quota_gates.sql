@@ -86,7 +86,8 @@ locked AS MATERIALIZED (
             AND asked.quota_id = usage_counters.quota_id
             AND asked.window_start = usage_counters.window_start
     WHERE asked.ceiling IS NULL
-        OR asked.amount <= greatest(asked.ceiling - usage_counters.used - usage_counters.held, 0)
+        OR asked.amount <= 0
+        OR usage_counters.used + asked.amount <= asked.ceiling - usage_counters.held
     ORDER BY
         usage_counters.tenant_id,
         usage_counters.subject_id,
@@ -109,7 +110,8 @@ present AS MATERIALIZED (
             WHEN asked.ceiling IS NOT NULL
                 THEN
                     greatest(
-                        asked.ceiling - coalesce(locked.used, asked.used) - coalesce(locked.held, asked.held),
+                        asked.ceiling::numeric
+                        - coalesce(locked.used, asked.used) - coalesce(locked.held, asked.held),
                         0
                     )
         END AS room,

@@ -14,9 +14,12 @@ SELECT
     quotas.limit_amount,
     coalesce(usage_counters.used, 0) AS used,
     coalesce(usage_counters.held, 0) AS held,
-    greatest(
-        quotas.limit_amount - coalesce(usage_counters.used, 0) - coalesce(usage_counters.held, 0), 0
-    ) AS remaining,
+    least(
+        greatest(
+            quotas.limit_amount::numeric - coalesce(usage_counters.used, 0) - coalesce(usage_counters.held, 0), 0
+        ),
+        9223372036854775807
+    )::bigint AS remaining,
     runstore.window_end(
         quotas.period,
         quotas.timezone,
@@ -91,7 +94,8 @@ exceeded AS (
         asked.asked,
         asked.resets_at
     FROM asked
-    WHERE asked.asked > greatest(asked.limit_amount - asked.used - asked.held, 0)
+    WHERE asked.asked > 0
+        AND asked.used + asked.asked > asked.limit_amount - asked.held
     ORDER BY
         asked.resets_at DESC NULLS FIRST,
         asked.meter ASC

@@ -52,18 +52,19 @@ added AS (
         asked.amount
     FROM asked
     WHERE asked.alone
-        AND (asked.ceiling IS NULL OR asked.amount <= greatest(asked.ceiling - asked.used - asked.held, 0))
+        AND (
+            asked.ceiling IS NULL
+            OR asked.amount <= 0
+            OR asked.used + asked.amount <= asked.ceiling - asked.held
+        )
         AND NOT EXISTS (SELECT FROM taken)
     ON CONFLICT (tenant_id, subject_id, quota_id, window_start) DO UPDATE
         SET used = usage_counters.used + excluded.used
-        WHERE excluded.used
-        <= greatest(
-            coalesce(
-                (SELECT asked.ceiling FROM asked WHERE asked.alone)
-                - usage_counters.used - usage_counters.held,
-                excluded.used
-            ),
-            0
+        WHERE excluded.used <= 0
+        OR coalesce(
+            usage_counters.used + excluded.used
+            <= (SELECT asked.ceiling FROM asked WHERE asked.alone) - usage_counters.held,
+            true
         )
     RETURNING quota_id
 ),
@@ -85,7 +86,8 @@ locked AS MATERIALIZED (
     WHERE NOT asked.alone
         AND (
             asked.ceiling IS NULL
-            OR asked.amount <= greatest(asked.ceiling - usage_counters.used - usage_counters.held, 0)
+            OR asked.amount <= 0
+            OR usage_counters.used + asked.amount <= asked.ceiling - usage_counters.held
         )
     ORDER BY
         usage_counters.tenant_id,

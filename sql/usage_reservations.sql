@@ -4,6 +4,9 @@
 -- order of their key, and changes rows only when it has all locks. What is held stands in the
 -- reservation, and what is counted in the log, so that a later change of quotas cannot part
 -- them from the counters. The windows are those of the database's clock.
+--
+-- What fits is asked as `used + amount <= limit - held`: a limit may be the largest bigint, and
+-- corrections take `used` below 0, so that what is left of a limit is not always a bigint.
 
 -- name: reserve_usage :one
 -- Hold amounts against every quota that the subject has on their meters, all or nothing.
@@ -63,18 +66,19 @@ added AS (
         asked.amount
     FROM asked
     WHERE asked.alone
-        AND (asked.ceiling IS NULL OR asked.amount <= greatest(asked.ceiling - asked.used - asked.held, 0))
+        AND (
+            asked.ceiling IS NULL
+            OR asked.amount <= 0
+            OR asked.used + asked.amount <= asked.ceiling - asked.held
+        )
         AND NOT EXISTS (SELECT FROM taken)
     ON CONFLICT (tenant_id, subject_id, quota_id, window_start) DO UPDATE
         SET held = usage_counters.held + excluded.held
-        WHERE excluded.held
-        <= greatest(
-            coalesce(
-                (SELECT asked.ceiling FROM asked WHERE asked.alone)
-                - usage_counters.used - usage_counters.held,
-                excluded.held
-            ),
-            0
+        WHERE excluded.held <= 0
+        OR coalesce(
+            usage_counters.used + excluded.held
+            <= (SELECT asked.ceiling FROM asked WHERE asked.alone) - usage_counters.held,
+            true
         )
     RETURNING quota_id
 ),
@@ -96,7 +100,8 @@ locked AS MATERIALIZED (
     WHERE NOT asked.alone
         AND (
             asked.ceiling IS NULL
-            OR asked.amount <= greatest(asked.ceiling - usage_counters.used - usage_counters.held, 0)
+            OR asked.amount <= 0
+            OR usage_counters.used + asked.amount <= asked.ceiling - usage_counters.held
         )
     ORDER BY
         usage_counters.tenant_id,
@@ -203,8 +208,8 @@ obstacle AS (
         asked.amount AS asked,
         runstore.window_end(asked.period, asked.timezone, asked.window_start) AS resets_at
     FROM asked
-    WHERE asked.ceiling IS NOT NULL
-        AND asked.amount > greatest(asked.ceiling - asked.used - asked.held, 0)
+    WHERE asked.amount > 0
+        AND asked.used + asked.amount > asked.ceiling - asked.held
         AND NOT EXISTS (SELECT FROM taken)
     ORDER BY
         resets_at DESC NULLS FIRST,

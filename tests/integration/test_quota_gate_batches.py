@@ -13,11 +13,13 @@ from runstore import (
 from runstore.quota_gates import make_usage_counters, reserve_usages
 from runstore.usage_counters import ExceededQuota
 from usage_factories import (
+    LARGEST_LIMIT,
     SUBJECT,
     disagreements,
     make_quota,
     new_reservation,
     pass_time,
+    record,
     used_and_held,
 )
 
@@ -83,6 +85,16 @@ def test_what_does_not_even_fit_alone_is_answered_with_its_obstacle(call: Caller
     assert isinstance(answers[1], Reservation)
     # It fits alone, but not with the one before it.
     assert answers[3] is None
+
+
+def test_a_batch_of_the_largest_limit_is_held_also_below_zero(call: Caller) -> None:
+    make_quota(call, limit_amount=LARGEST_LIMIT)
+    make_quota(call, meter="runs", limit_amount=0)
+    record(call, -1)
+    assert batch(call, 0, 10**15, 7) == [0, 10**15, 7]
+    [answer] = call(reserve_usages, [new_reservation(amounts={"tokens": 1, "runs": 1})])
+    assert isinstance(answer, ExceededQuota)
+    assert used_and_held(call) == [(0, 0), (-1, 10**15 + 7)]
 
 
 @pytest.mark.owner

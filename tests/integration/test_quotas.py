@@ -21,6 +21,7 @@ from runstore import (
 )
 from runstore.quotas import Period
 from usage_factories import (
+    LARGEST_LIMIT,
     SUBJECT,
     disagreements,
     let_expire,
@@ -41,7 +42,7 @@ def test_a_quota_is_stored_as_it_is_set(call: Caller) -> None:
         tenant_id="acme",
         period="week",
         timezone="Europe/Berlin",
-        limit_amount=2**63 - 1,
+        limit_amount=LARGEST_LIMIT,
         hard=False,
         metadata={"plan": "pro"},
     )
@@ -170,7 +171,7 @@ def test_holds_of_a_quota_object_that_is_set_again_expire(call: Caller) -> None:
         ({"timezone": ""}, "timezone"),
         ({"limit_amount": -1}, "limit_amount"),
         ({"limit_amount": 1.5}, "limit_amount"),
-        ({"limit_amount": 2**63}, "limit_amount"),
+        ({"limit_amount": LARGEST_LIMIT + 1}, "limit_amount"),
         ({"period": "year"}, "period"),
         ({"subject_id": ""}, "subject_id"),
         ({"meter": "x" * 256}, "meter"),

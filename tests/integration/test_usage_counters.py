@@ -16,6 +16,7 @@ from runstore import (
     verify_usage,
 )
 from usage_factories import (
+    LARGEST_LIMIT,
     SUBJECT,
     disagreements,
     make_quota,
@@ -59,6 +60,15 @@ def test_a_window_in_which_nothing_happened_has_all_of_it_left(call: Caller) -> 
     pass_time(call)
     [day] = usage_of(call)
     assert (day.used, day.held, day.remaining) == (0, 0, 100)
+
+
+def test_what_remains_of_the_largest_limit_is_no_more_than_that(call: Caller) -> None:
+    for period in ("day", "total"):
+        make_quota(call, period=period, limit_amount=LARGEST_LIMIT, hard=period == "total")
+    record(call, 5)
+    assert [quota.remaining for quota in usage_of(call)] == [LARGEST_LIMIT - 5] * 2
+    record(call, -6)
+    assert [(quota.used, quota.remaining) for quota in usage_of(call)] == [(-1, LARGEST_LIMIT)] * 2
 
 
 def test_a_subject_without_quotas_has_nothing_to_show(call: Caller) -> None:

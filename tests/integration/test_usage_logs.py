@@ -22,6 +22,7 @@ from runstore import (
 from runstore.usage_logs import find_usage_logs
 from statements import statements
 from usage_factories import (
+    LARGEST_LIMIT,
     SUBJECT,
     disagreements,
     make_quota,
@@ -141,6 +142,21 @@ def test_a_correction_is_a_negative_row_and_is_never_refused(call: Caller) -> No
     record(call, 25)
     assert call(list_usage_logs, SUBJECT).items[0] == first[0]
     assert disagreements(call) == []
+
+
+@pytest.mark.parametrize("periods", [["total"], ["day", "total"]])
+def test_usage_of_the_largest_limit_is_corrected_below_zero_and_goes_on(
+    call: Caller, periods: list[str]
+) -> None:
+    for period in periods:
+        make_quota(call, period=period, limit_amount=LARGEST_LIMIT)
+    record(call, -(10**15))
+    record(call, -1)
+    record(call, 10**15)
+    assert used_and_held(call) == [(-1, 0)] * len(periods)
+    make_quota(call, meter="runs", limit_amount=0)
+    with pytest.raises(QuotaExceeded):
+        record(call, amounts={"tokens": 1, "runs": 1})
 
 
 def test_usage_may_be_recorded_again_also_when_the_quota_is_exceeded_by_then(call: Caller) -> None:

@@ -24,6 +24,7 @@ from runstore import (
 )
 from statements import statements
 from usage_factories import (
+    LARGEST_LIMIT,
     SUBJECT,
     disagreements,
     let_expire,
@@ -96,6 +97,31 @@ def test_a_limit_of_nothing_holds_nothing_but_nothing(call: Caller) -> None:
     assert reserve(call, 0).status == "held"
     with pytest.raises(QuotaExceeded):
         reserve(call, 1)
+
+
+@pytest.mark.parametrize("periods", [["total"], ["day", "total"]])
+def test_the_largest_limit_holds_also_below_zero(call: Caller, periods: list[str]) -> None:
+    for period in periods:
+        make_quota(call, period=period, limit_amount=LARGEST_LIMIT)
+    record(call, -(10**15))
+    reserve(call, 0)
+    reserve(call, 10**15)
+    reserve(call, 7)
+    assert used_and_held(call) == [(-(10**15), 10**15 + 7)] * len(periods)
+    make_quota(call, meter="runs", limit_amount=0)
+    with pytest.raises(QuotaExceeded):
+        reserve(call, amounts={"tokens": 1, "runs": 1})
+
+
+def test_what_was_corrected_below_zero_may_be_held_beside_the_limit(call: Caller) -> None:
+    make_quota(call, limit_amount=100)
+    record(call, -20)
+    with pytest.raises(QuotaExceeded):
+        reserve(call, 121)
+    reserve(call, 120)
+    with pytest.raises(QuotaExceeded):
+        reserve(call, 1)
+    reserve(call, 0)
 
 
 def test_a_total_never_resets(call: Caller) -> None:

@@ -237,9 +237,9 @@ AMOUNT_OF_ONE: Final = """asked.amount
     FROM asked
     WHERE asked.alone"""
 CEILING_OF_ONE: Final = "(SELECT asked.ceiling FROM asked WHERE asked.alone)"
-ROOM: Final = "greatest(asked.ceiling - usage_counters.used - usage_counters.held, 0)"
-ROOM_BEFORE_THE_LOCK: Final = """(
-    SELECT greatest(asked.ceiling - counter.used - counter.held, 0)
+FITS: Final = "usage_counters.used + asked.amount <= asked.ceiling - usage_counters.held"
+FITS_BEFORE_THE_LOCK: Final = """(
+    SELECT counter.used + asked.amount <= asked.ceiling - counter.held
     FROM runstore.usage_counters AS counter
     WHERE counter.quota_id = asked.quota_id
         AND counter.window_start = asked.window_start
@@ -287,7 +287,7 @@ MUTANTS: Final = [
         crowds,
     ),
     *mutants_of_both("no guard", {"quotas.hard": "false"}, one_after_the_other),
-    *mutants_of_both("no guard under the locks", {ROOM: ROOM_BEFORE_THE_LOCK}, at_once),
+    *mutants_of_both("no guard under the locks", {FITS: FITS_BEFORE_THE_LOCK}, at_once),
     *mutants_of_both(
         "no guard under the lock of one quota",
         {CEILING_OF_ONE: "NULL::bigint"},
@@ -301,7 +301,7 @@ MUTANTS: Final = [
     ),
     *mutants_of_both(
         "held is ignored",
-        {"- usage_counters.used - usage_counters.held": "- usage_counters.used"},
+        {" - usage_counters.held": ""},
         one_after_the_other,
     ),
     *mutants_of_both(
@@ -316,7 +316,7 @@ MUTANTS: Final = [
     ),
     *mutants_of_both(
         "no guard in a new window",
-        {"asked.amount <= greatest(asked.ceiling - asked.used - asked.held, 0)": "true"},
+        {"asked.used + asked.amount <= asked.ceiling - asked.held": "true"},
         new_window_of_one_quota,
     ),
     *mutants_of_both(

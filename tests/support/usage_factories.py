@@ -22,6 +22,7 @@ from runstore import (
 )
 
 SUBJECT = "user-1"
+LARGEST_LIMIT = 2**63 - 1
 
 
 def _over(values: dict[str, Any], **defaults: Any) -> dict[str, Any]:
