@@ -19,9 +19,9 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,7 @@ from runstore import (
     NewQuota,
     NewReservation,
     QuotaGate,
+    open_pool,
     reserve_usage,
     set_quota,
     verify_usage,
@@ -94,14 +95,22 @@ def gates(server: Server, conn: Connection[Any], arguments: argparse.Namespace) 
                 subject = f"{name}-{workers}-{number}"
                 hot_quota(conn, subject)
                 alone = rate(server, subject, workers, arguments.seconds, reserve_usage)
-                gate: Reserve = QuotaGate().reserve_usage
-                gated = rate(server, subject, workers, arguments.seconds, gate)
+                with through_gate(server) as gate:
+                    gated = rate(server, subject, workers, arguments.seconds, gate)
                 pairs.append((alone, gated))
             alone, gated = (statistics.median(column) for column in zip(*pairs, strict=True))
             ratio = statistics.median(gated / alone for alone, gated in pairs)
             print(f"{name:12} {workers:3} workers {alone:8.0f} {gated:8.0f} {ratio:6.1f}")
     conn.execute("ALTER SYSTEM RESET commit_delay")
     conn.execute("SELECT pg_reload_conf()")
+
+
+@contextmanager
+def through_gate(server: Server) -> Generator[Reserve]:
+    """Reserve by a pool that all share, and not on each worker's own connection."""
+    gate = QuotaGate()
+    with open_pool(server.dsn("bench")) as pool:
+        yield lambda _conn, data: gate.reserve_usage(pool, data)
 
 
 def rate(server: Server, subject: str, workers: int, seconds: float, reserve: Reserve) -> float:

@@ -44,7 +44,8 @@ from .usage_reservations import (
 _SQL: Final = _sql.load("quota_gates")
 MAX_BATCH: Final = 1000
 
-_Subject = tuple[str | None, str]
+_Source = BlockingSource | AsyncioSource
+_Line = tuple[_Source, str | None, str]
 _Answer = Reservation | ExceededQuota | None
 
 
@@ -110,14 +111,19 @@ def _columns_of(data: Sequence[NewReservation]) -> dict[str, Any]:
 class _Caller(ABC):
     """Somebody who waits: to be answered, or to send the next batch."""
 
+    source: _Source
     data: NewReservation
     leads: bool = field(default=False, init=False)
     answer: _Answer = field(default=None, init=False)
 
     @property
-    def subject(self) -> _Subject:
-        """Whose reservation it is."""
-        return self.data.tenant_id, self.data.subject_id
+    def line(self) -> _Line:
+        """In which line it waits: whose connections it lends, and whose reservation it is.
+
+        What is sent on another source's connection may be in another database, or another tenant's:
+        a session has one of its own.
+        """
+        return self.source, self.data.tenant_id, self.data.subject_id
 
     @abstractmethod
     def wake(self) -> None:
@@ -142,21 +148,14 @@ class _Thread(_Caller):
 
 @dataclass(eq=False, slots=True)
 class _Task(_Caller):
-    """A task, which its own loop wakes as a matter of course, and another thread by a call."""
+    """A task of the loop that the source belongs to, as do all that wait behind it."""
 
-    loop: asyncio.AbstractEventLoop
     turn: asyncio.Future[None] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.turn = self.loop.create_future()
+        self.turn = asyncio.get_running_loop().create_future()
 
     def wake(self) -> None:
-        if _running_loop() is self.loop:
-            self._take_turn()
-        else:
-            self.loop.call_soon_threadsafe(self._take_turn)
-
-    def _take_turn(self) -> None:
         # It may have been cancelled meanwhile.
         if not self.turn.done():
             self.turn.set_result(None)
@@ -167,11 +166,14 @@ class QuotaGate:
 
     `gate.reserve_usage(source, data)`, awaited where the source is an asyncio connection or pool;
     any number of threads and tasks may share a gate. A reservation that finds nobody at work on its
-    subject is sent at once. Those that come meanwhile wait, and are sent together, at most
-    `max_batch` of them, by one of their callers. With a pool only that one borrows a connection:
-    however many wait, a subject takes one connection of the pool at a time, and what was written on
-    it is committed before anyone is answered. What the batch does not decide, each caller's own
+    subject by the same source is sent at once. Those that come meanwhile wait, and are sent
+    together, at most `max_batch` of them, by one of their callers. Only that one borrows a
+    connection of the pool: however many wait, a subject takes one at a time, and what was written
+    on it is committed before anyone is answered. What the batch does not decide, each caller's own
     statements do.
+
+    Callers wait for each other when they give the same pool. Nobody's reservation is sent on a
+    connection of another source, which may have another tenant, role or database.
 
     Within a transaction, and on a connection without autocommit, it is `reserve_usage`: what
     others wait for must commit at once.
@@ -183,8 +185,8 @@ class QuotaGate:
             raise InvalidPayload("max_batch", f"must be from 1 to {MAX_BATCH}")
         self._max_batch = max_batch
         self._lock = threading.Lock()
-        # Those who wait, for each subject that somebody is at work on.
-        self._waiting: dict[_Subject, deque[_Caller]] = {}
+        # Those who wait, in each line for which somebody is at work.
+        self._waiting: dict[_Line, deque[_Caller]] = {}
 
     @overload
     def reserve_usage(self, source: BlockingSource, data: NewReservation) -> Reservation: ...
@@ -195,7 +197,7 @@ class QuotaGate:
     def reserve_usage(
         self, source: BlockingSource | AsyncioSource, data: NewReservation
     ) -> Reservation | Coroutine[Any, Any, Reservation]:
-        """Reserve as `reserve_usage` does, together with whoever waits for the same subject.
+        """Reserve as `reserve_usage` does, together with those who wait for its subject.
 
         A caller that is interrupted or cancelled while its reservation is being sent does not know
         whether it is held, as with every other call.
@@ -210,7 +212,7 @@ class QuotaGate:
     def _reserve(self, source: BlockingSource, data: NewReservation) -> Reservation:
         if isinstance(source, Connection) and not _commits_at_once(source):
             return reserve_usage(source, data)
-        caller = _Thread(data)
+        caller = _Thread(source, data)
         if not self._lead(caller):
             try:
                 caller.wait()
@@ -234,7 +236,7 @@ class QuotaGate:
     async def _reserve_async(self, source: AsyncioSource, data: NewReservation) -> Reservation:
         if isinstance(source, AsyncConnection) and not _commits_at_once(source):
             return await reserve_usage(source, data)
-        caller = _Task(data, asyncio.get_running_loop())
+        caller = _Task(source, data)
         if not self._lead(caller):
             try:
                 await caller.turn
@@ -259,11 +261,11 @@ class QuotaGate:
 
     def _lead(self, caller: _Caller) -> bool:
         """Say that a caller may go at once, or let it wait for whoever is at work."""
-        subject = caller.subject
+        line = caller.line
         with self._lock:
-            waiting = self._waiting.get(subject)
+            waiting = self._waiting.get(line)
             if waiting is None:
-                self._waiting[subject] = deque()
+                self._waiting[line] = deque()
                 caller.leads = True
             else:
                 waiting.append(caller)
@@ -274,7 +276,7 @@ class QuotaGate:
         [leader] = batch
         ids = {leader.data.id.int}
         with self._lock:
-            waiting = self._waiting[leader.subject]
+            waiting = self._waiting[leader.line]
             while waiting and len(batch) < self._max_batch and waiting[0].data.id.int not in ids:
                 batch.append(waiting.popleft())
                 ids.add(batch[-1].data.id.int)
@@ -282,14 +284,14 @@ class QuotaGate:
     def _hand_over(self, batch: list[_Caller]) -> None:
         """Let the next one lead, and those of a batch go: with an answer or to decide alone."""
         leader, *followers = batch
-        subject = leader.subject
+        line = leader.line
         with self._lock:
-            waiting = self._waiting[subject]
+            waiting = self._waiting[line]
             if waiting:
                 followers.append(waiting.popleft())
                 followers[-1].leads = True
             else:
-                del self._waiting[subject]
+                del self._waiting[line]
         for caller in followers:
             try:
                 caller.wake()
@@ -300,7 +302,7 @@ class QuotaGate:
     def _withdraw(self, caller: _Caller) -> None:
         """Take somebody who will not wait any longer out of the line."""
         with self._lock:
-            waiting = self._waiting.get(caller.subject)
+            waiting = self._waiting.get(caller.line)
             if waiting is not None and caller in waiting:
                 waiting.remove(caller)
         if caller.leads:
@@ -313,13 +315,6 @@ def _lend(source: BlockingSource) -> AbstractContextManager[Connection[Any]]:
 
 def _lend_async(source: AsyncioSource) -> AbstractAsyncContextManager[AsyncConnection[Any]]:
     return source.connection() if isinstance(source, AsyncConnectionPool) else nullcontext(source)
-
-
-def _running_loop() -> asyncio.AbstractEventLoop | None:
-    try:
-        return asyncio.get_running_loop()
-    except RuntimeError:
-        return None
 
 
 def _commits_at_once(conn: Connection[Any] | AsyncConnection[Any]) -> bool:

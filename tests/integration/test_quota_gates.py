@@ -2,12 +2,13 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import AsyncExitStack, ExitStack
 from typing import Any, Final
 
 import psycopg
 import pytest
 from psycopg import AsyncConnection, Connection
+from psycopg.conninfo import make_conninfo
 from psycopg_pool import AsyncConnectionPool, ConnectionPool, PoolTimeout
 
 from connections import Caller, Connect, Kind, wait_until_blocked
@@ -20,6 +21,8 @@ from runstore import (
     QuotaGate,
     Reservation,
     get_usage,
+    open_pool,
+    open_pool_async,
     reserve_usage,
     set_quota,
     transaction,
@@ -45,17 +48,17 @@ def outcome(reserved: Callable[[], Reservation]) -> str:
 
 def run_threads(dsn: str, gate: QuotaGate, data: list[NewReservation]) -> list[str]:
     """Reserve all at once: the first at work, the others waiting, in their order."""
-    with ExitStack() as stack:
-        conns = [stack.enter_context(psycopg.connect(dsn, autocommit=True)) for _ in data]
-        holder, observer = (
-            stack.enter_context(psycopg.connect(dsn, autocommit=True)) for _ in range(2)
-        )
-        pool = stack.enter_context(ThreadPoolExecutor(len(data)))
+    with (
+        open_pool(dsn) as source,
+        psycopg.connect(dsn, autocommit=True) as holder,
+        psycopg.connect(dsn, autocommit=True) as observer,
+        ThreadPoolExecutor(len(data)) as executor,
+    ):
         futures: list[Future[Reservation]] = []
         with holder.transaction():
             holder.execute("SELECT FROM runstore.usage_counters FOR UPDATE")
-            for place, (conn, item) in enumerate(zip(conns, data, strict=True)):
-                futures.append(pool.submit(gate.reserve_usage, conn, item))
+            for place, item in enumerate(data):
+                futures.append(executor.submit(gate.reserve_usage, source, item))
                 if place == 0:
                     wait_until_blocked(observer)
                 else:
@@ -65,27 +68,24 @@ def run_threads(dsn: str, gate: QuotaGate, data: list[NewReservation]) -> list[s
 
 def run_tasks(dsn: str, gate: QuotaGate, data: list[NewReservation]) -> list[str]:
     async def run() -> list[str]:
-        conns = [await AsyncConnection.connect(dsn, autocommit=True) for _ in data]
-        try:
-            with (
-                psycopg.connect(dsn, autocommit=True) as holder,
-                psycopg.connect(dsn, autocommit=True) as observer,
-            ):
+        with (
+            psycopg.connect(dsn, autocommit=True) as holder,
+            psycopg.connect(dsn, autocommit=True) as observer,
+        ):
+            async with await open_pool_async(dsn) as source:
                 with holder.transaction():
                     holder.execute("SELECT FROM runstore.usage_counters FOR UPDATE")
-                    tasks = [asyncio.create_task(gate.reserve_usage(conns[0], data[0]))]
+                    tasks = [asyncio.create_task(gate.reserve_usage(source, data[0]))]
                     await asyncio.to_thread(wait_until_blocked, observer)
-                    for conn, item in zip(conns[1:], data[1:], strict=True):
-                        tasks.append(asyncio.create_task(gate.reserve_usage(conn, item)))
+                    tasks += [
+                        asyncio.create_task(gate.reserve_usage(source, item)) for item in data[1:]
+                    ]
                     await in_line(gate, len(data) - 1)
                 done = await asyncio.gather(*tasks, return_exceptions=True)
-                return [
-                    result.status if isinstance(result, Reservation) else type(result).__name__
-                    for result in done
-                ]
-        finally:
-            for conn in conns:
-                await conn.close()
+        return [
+            result.status if isinstance(result, Reservation) else type(result).__name__
+            for result in done
+        ]
 
     return ["exceeded" if name == "QuotaExceeded" else name for name in asyncio.run(run())]
 
@@ -239,6 +239,7 @@ def test_a_gate_keeps_nobody_waiting_for_a_pool_that_has_no_connection(
     with ConnectionPool[Connection[Any]](
         database, min_size=1, max_size=1, open=True, timeout=0.01, kwargs={"autocommit": True}
     ) as pool:
+        pool.wait()
         with pool.connection(), pytest.raises(PoolTimeout):
             gate.reserve_usage(pool, new_reservation(10))
         assert waiting(gate) == {}
@@ -280,19 +281,26 @@ def test_when_the_one_who_leads_fails_the_others_decide_alone(
     database: str, connect: Connect
 ) -> None:
     set_quota(connect(), new_quota(limit_amount=100))
-    gate, leader, follower, observer = QuotaGate(), connect(), connect(), connect()
-    holder = connect()
-    with ThreadPoolExecutor(3) as pool:
+    gate, holder, observer = QuotaGate(), connect(), connect()
+    with (
+        open_pool(database, min_size=2, pool_settings={"check": None}) as source,
+        ThreadPoolExecutor(3) as executor,
+    ):
+        # A pool lends what has been idle for longest.
+        idle = [source.getconn(), source.getconn()]
+        leader = idle[1].info.backend_pid
+        for conn in idle:
+            source.putconn(conn)
         with transaction(holder):
             holder.execute("SELECT FROM runstore.usage_counters FOR UPDATE")
-            first = pool.submit(gate.reserve_usage, connect(), new_reservation(10))
+            first = executor.submit(gate.reserve_usage, source, new_reservation(10))
             wait_until_blocked(observer)
-            second = pool.submit(gate.reserve_usage, leader, new_reservation(10))
+            second = executor.submit(gate.reserve_usage, source, new_reservation(10))
             wait_for_line(gate, 1)
-            third = pool.submit(gate.reserve_usage, follower, new_reservation(10))
+            third = executor.submit(gate.reserve_usage, source, new_reservation(10))
             wait_for_line(gate, 2)
             # It will find out when its turn comes.
-            observer.execute("SELECT pg_terminate_backend(%s)", (leader.info.backend_pid,))
+            observer.execute("SELECT pg_terminate_backend(%s)", (leader,))
         assert first.result(timeout=10).status == "held"
         with pytest.raises(psycopg.OperationalError):
             second.result(timeout=10)
@@ -306,24 +314,22 @@ def test_a_task_that_is_cancelled_keeps_nobody_waiting(database: str, connect: C
     gate = QuotaGate()
 
     async def run() -> list[object]:
-        conns = [await AsyncConnection.connect(database, autocommit=True) for _ in range(4)]
         holder, observer = connect(), connect()
-        with transaction(holder):
-            holder.execute("SELECT FROM runstore.usage_counters FOR UPDATE")
-            tasks = [asyncio.create_task(gate.reserve_usage(conns[0], new_reservation(10)))]
-            await asyncio.to_thread(wait_until_blocked, observer)
-            tasks += [
-                asyncio.create_task(gate.reserve_usage(conn, new_reservation(10)))
-                for conn in conns[1:]
-            ]
-            await in_line(gate, 3)
-            # The one who waits for the server, and one who waits in the line.
-            tasks[0].cancel()
-            tasks[2].cancel()
-            await asyncio.wait([tasks[0], tasks[2]])
-        done = await asyncio.gather(*tasks, return_exceptions=True)
-        for conn in conns:
-            await conn.close()
+        async with await open_pool_async(database) as source:
+            with transaction(holder):
+                holder.execute("SELECT FROM runstore.usage_counters FOR UPDATE")
+                tasks = [asyncio.create_task(gate.reserve_usage(source, new_reservation(10)))]
+                await asyncio.to_thread(wait_until_blocked, observer)
+                tasks += [
+                    asyncio.create_task(gate.reserve_usage(source, new_reservation(10)))
+                    for _ in range(3)
+                ]
+                await in_line(gate, 3)
+                # The one who waits for the server, and one who waits in the line.
+                tasks[0].cancel()
+                tasks[2].cancel()
+                await asyncio.wait([tasks[0], tasks[2]])
+            done = await asyncio.gather(*tasks, return_exceptions=True)
         return [type(result).__name__ for result in done]
 
     assert asyncio.run(run()) == [
@@ -334,6 +340,80 @@ def test_a_task_that_is_cancelled_keeps_nobody_waiting(database: str, connect: C
     ]
     assert waiting(gate) == {}
     assert [quota.held for quota in get_usage(connect(), SUBJECT)] == [20]
+
+
+TENANTS: Final = ["acme", "beta", "gamma"]
+
+
+def reserve_in_sessions_of_threads(
+    gate: QuotaGate, dsns: list[str], *, pooled: bool, until: Callable[[], None]
+) -> list[Reservation]:
+    """Reserve at once, by a source for each DSN; `until` lets them go on."""
+    with ExitStack() as stack:
+        sources: list[Any] = [
+            stack.enter_context(open_pool(dsn) if pooled else psycopg.connect(dsn, autocommit=True))
+            for dsn in dsns
+        ]
+        executor = stack.enter_context(ThreadPoolExecutor(len(dsns)))
+        futures = [
+            executor.submit(gate.reserve_usage, source, new_reservation(10)) for source in sources
+        ]
+        until()
+        return [future.result() for future in futures]
+
+
+async def reserve_in_sessions_of_tasks(
+    gate: QuotaGate, dsns: list[str], *, pooled: bool, until: Callable[[], None]
+) -> list[Reservation]:
+    async with AsyncExitStack() as stack:
+        sources: list[Any] = [
+            await stack.enter_async_context(
+                await (
+                    open_pool_async(dsn)
+                    if pooled
+                    else AsyncConnection.connect(dsn, autocommit=True)
+                )
+            )
+            for dsn in dsns
+        ]
+        tasks: list[asyncio.Task[Reservation]] = [
+            asyncio.create_task(through(gate)(source, new_reservation(10))) for source in sources
+        ]
+        await asyncio.to_thread(until)
+        return list(await asyncio.gather(*tasks))
+
+
+@pytest.mark.direct(reason="it says in the startup message whose the session is")
+@pytest.mark.parametrize("pooled", [True, False], ids=["pool", "connection"])
+@pytest.mark.parametrize("kind", RUN)
+def test_whoever_has_another_source_reserves_as_who_they_are(
+    database: str, connect: Connect, kind: Kind, *, pooled: bool
+) -> None:
+    """A session has a tenant of its own, which no other caller's reservation may get."""
+    gate, holder, observer = QuotaGate(), connect(), connect()
+    for tenant in TENANTS:
+        set_quota(holder, new_quota(tenant_id=tenant))
+    dsns = [
+        make_conninfo(database, options=f"-c runstore.tenant_id={tenant}") for tenant in TENANTS
+    ]
+    with ExitStack() as locked:
+        locked.enter_context(holder.transaction())
+        holder.execute("SELECT FROM runstore.usage_counters FOR UPDATE")
+
+        def until() -> None:
+            try:
+                wait_until_blocked(observer, len(TENANTS))
+            finally:
+                locked.close()
+
+        if kind == "blocking":
+            answers = reserve_in_sessions_of_threads(gate, dsns, pooled=pooled, until=until)
+        else:
+            answers = asyncio.run(
+                reserve_in_sessions_of_tasks(gate, dsns, pooled=pooled, until=until)
+            )
+    assert [answer.tenant_id for answer in answers] == TENANTS
+    assert waiting(gate) == {}
 
 
 @pytest.mark.parametrize("max_batch", [0, 1001])

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable
-from concurrent.futures import Future
-from typing import Any, TypeVar
+from collections.abc import Callable, Generator
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from typing import Any
 
 import psycopg
 import pytest
+from psycopg_pool import AsyncConnectionPool
 
 from connections import Kind, wait_until_blocked
-from fault_connections import SIDES, Fault, faulty, open_faulty
+from fault_connections import SIDES, Fault, faulty
 from gate_lines import wait_for_line, waiting
 from invariants import broken
 from laboratory import await_rollback, empty
@@ -26,10 +28,10 @@ from runstore import (
     transaction,
 )
 from sessions import Session
-from streams import SOURCES, Source
+from streams import POOLS, Source
 from usage_factories import make_quota, new_reservation, used_and_held
 
-T = TypeVar("T")
+Reserve = Callable[[NewReservation], "Future[Reservation]"]
 
 
 @pytest.fixture
@@ -37,45 +39,54 @@ def connection_kind(source: Source) -> Kind:
     return source.kind
 
 
-def start(work: Callable[[], T]) -> Future[T]:
-    """Do work in a thread that ends with the tests at the latest."""
-    future: Future[T] = Future()
+@contextmanager
+def open_gated(source: Source, gate: QuotaGate, dsn: str, fault: Fault) -> Generator[Reserve]:
+    """Reserve by a pool of two connections, the second of which the fault is about to meet.
 
-    def run() -> None:
-        try:
-            future.set_result(work())
-        except BaseException as error:  # noqa: BLE001 - it is raised to who asks for the result.
-            future.set_exception(error)
-
-    threading.Thread(target=run, daemon=True).start()
-    return future
-
-
-def reserve(
-    source: Source, dsn: str, gate: QuotaGate, data: NewReservation, fault: Fault
-) -> Reservation:
-    """Reserve on a connection that the fault is about to meet, or by a pool of such.
-
-    The pool's are without autocommit, so that a COMMIT follows what is sent for all.
+    They are without autocommit, so that a COMMIT follows what is sent for all. The pool lends what
+    has been idle for longest.
     """
-    if not source.pooled:
-        with open_faulty(source.kind, dsn, fault) as session:
-            reservation: Reservation = session.run(gate.reserve_usage(session.conn, data))
-            return reservation
     settings: dict[str, Any] = {
-        "max_size": 1,
+        "min_size": 2,
+        "max_size": 2,
         "autocommit": False,
-        "pool_settings": {"check": None, "connection_class": faulty(source.kind, fault)},
+        "pool_settings": {"check": None, "connection_class": faulty(source.kind, Fault())},
     }
     if source.kind == "blocking":
-        with open_pool(dsn, **settings) as pool:
-            return gate.reserve_usage(pool, data)
+        with open_pool(dsn, **settings) as pool, ThreadPoolExecutor(3) as executor:
+            idle = [pool.getconn(), pool.getconn()]
+            vars(idle[1])["fault"] = fault
+            for conn in idle:
+                pool.putconn(conn)
+            yield lambda data: executor.submit(gate.reserve_usage, pool, data)
+        return
 
-    async def reserve_async() -> Reservation:
-        async with await open_pool_async(dsn, **settings) as pool:
-            return await gate.reserve_usage(pool, data)
+    async def open_async() -> AsyncConnectionPool[Any]:
+        pool = await open_pool_async(dsn, **settings)
+        idle = [await pool.getconn(), await pool.getconn()]
+        vars(idle[1])["fault"] = fault
+        for conn in idle:
+            await pool.putconn(conn)
+        return pool
 
-    return asyncio.run(reserve_async())
+    with loop_of_a_thread() as loop:
+        pool_async = asyncio.run_coroutine_threadsafe(open_async(), loop).result(10)
+        yield lambda data: asyncio.run_coroutine_threadsafe(
+            gate.reserve_usage(pool_async, data), loop
+        )
+        asyncio.run_coroutine_threadsafe(pool_async.close(), loop).result(10)
+
+
+@contextmanager
+def loop_of_a_thread() -> Generator[asyncio.AbstractEventLoop]:
+    """Run an event loop in a thread that ends with the tests at the latest."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, daemon=True)
+    thread.start()
+    yield loop
+    loop.call_soon_threadsafe(loop.stop)
+    thread.join(10)
+    loop.close()
 
 
 class Line:
@@ -91,39 +102,36 @@ class Line:
         self, source: Source, dsn: str, fault: Fault
     ) -> tuple[Future[Reservation], Future[Reservation]]:
         """Let the leader's connection meet a fault; return what the two behind the first hear."""
-
-        def reserves(data: NewReservation, fault: Fault) -> Future[Reservation]:
-            return start(lambda: reserve(source, dsn, self.gate, data, fault))
-
         empty(self._observer)
         make_quota(self._observer, meter="runs")
-        with psycopg.connect(dsn, autocommit=True) as holder, transaction(holder):
-            holder.execute("SELECT FROM runstore.usage_counters FOR UPDATE")
-            first = reserves(self.first, Fault())
-            wait_until_blocked(self._observer.conn)
-            # In a new window, so that the leader has to make counters too.
-            for period in ("day", "hour"):
-                make_quota(self._observer, period=period)
-            self._observer.execute(
-                "DELETE FROM runstore.usage_counters USING runstore.quotas"
-                " WHERE quotas.id = quota_id AND meter = 'tokens'"
-            )
-            leader = reserves(self.leader, fault)
-            wait_for_line(self.gate, 1)
-            follower = reserves(self.follower, Fault())
-            wait_for_line(self.gate, 2)
-        assert first.result(timeout=10).status == "held"
+        with open_gated(source, self.gate, dsn, fault) as reserve:
+            with psycopg.connect(dsn, autocommit=True) as holder, transaction(holder):
+                holder.execute("SELECT FROM runstore.usage_counters FOR UPDATE")
+                first = reserve(self.first)
+                wait_until_blocked(self._observer.conn)
+                # In a new window, so that the leader has to make counters too.
+                for period in ("day", "hour"):
+                    make_quota(self._observer, period=period)
+                self._observer.execute(
+                    "DELETE FROM runstore.usage_counters USING runstore.quotas"
+                    " WHERE quotas.id = quota_id AND meter = 'tokens'"
+                )
+                leader = reserve(self.leader)
+                wait_for_line(self.gate, 1)
+                follower = reserve(self.follower)
+                wait_for_line(self.gate, 2)
+            assert first.result(timeout=10).status == "held"
+            wait([leader, follower], timeout=10)
         return leader, follower
 
 
-@pytest.mark.parametrize("source", SOURCES, ids=str)
+@pytest.mark.parametrize("source", POOLS, ids=str)
 def test_a_leader_that_fails_anywhere_keeps_nobody_waiting_and_doubles_nothing(
     laboratory: str, observer: Session, healthy: Session, source: Source
 ) -> None:
     both = Line(observer).run(source, laboratory, fault := Fault())
     assert [each.result(timeout=10).status for each in both] == ["held", "held"]
-    # Closing a connection is one more.
-    trips = fault.trips - (not source.pooled)
+    trips = fault.trips
     assert trips >= 3
 
     for trip in range(1, trips + 1):

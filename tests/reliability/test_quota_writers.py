@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from quota_work import crowd_a_limit, work_on_everything
-from runstore import QuotaGate, reserve_usage
+from runstore import NewReservation, QuotaGate, Reservation, open_pool, reserve_usage
 
 WRITERS = 64
 
@@ -19,9 +19,14 @@ SUBJECTS = int(os.environ.get("RUNSTORE_QUOTA_SUBJECTS", "20"))
 
 @pytest.mark.parametrize("gated", [False, True])
 def test_many_writers_reach_a_hard_limit_and_never_pass_it(database: str, *, gated: bool) -> None:
-    reserve: Any = QuotaGate().reserve_usage if gated else reserve_usage
+    gate = QuotaGate()
+    with open_pool(database) as pool:
 
-    done = crowd_a_limit(database, writers=WRITERS, limit=1000, reserve=reserve)
+        def through_the_gate(_conn: object, data: NewReservation) -> Reservation:
+            return gate.reserve_usage(pool, data)
+
+        reserve: Any = through_the_gate if gated else reserve_usage
+        done = crowd_a_limit(database, writers=WRITERS, limit=1000, reserve=reserve)
 
     assert done["reserved"] >= 1000 / 9
     assert done["refused"] >= WRITERS
