@@ -105,9 +105,21 @@ CREATE FUNCTION runstore.window_end(period text, timezone text, window_start tim
     SELECT CASE period
         WHEN 'minute' THEN window_start + interval '1 minute'
         WHEN 'hour' THEN window_start + interval '1 hour'
-        WHEN 'day' THEN (window_start AT TIME ZONE timezone + interval '1 day') AT TIME ZONE timezone
-        WHEN 'week' THEN (window_start AT TIME ZONE timezone + interval '7 days') AT TIME ZONE timezone
-        WHEN 'month' THEN (window_start AT TIME ZONE timezone + interval '1 month') AT TIME ZONE timezone
+        WHEN 'day' THEN least(
+            (date_trunc('day', window_start AT TIME ZONE timezone) + interval '1 day') AT TIME ZONE timezone,
+            (date_trunc('day', window_start AT TIME ZONE timezone) + interval '1 day -1 microsecond')
+            AT TIME ZONE timezone + interval '1 microsecond'
+        )
+        WHEN 'week' THEN least(
+            (date_trunc('week', window_start AT TIME ZONE timezone) + interval '7 days') AT TIME ZONE timezone,
+            (date_trunc('week', window_start AT TIME ZONE timezone) + interval '7 days -1 microsecond')
+            AT TIME ZONE timezone + interval '1 microsecond'
+        )
+        WHEN 'month' THEN least(
+            (date_trunc('month', window_start AT TIME ZONE timezone) + interval '1 month') AT TIME ZONE timezone,
+            (date_trunc('month', window_start AT TIME ZONE timezone) + interval '1 month -1 microsecond')
+            AT TIME ZONE timezone + interval '1 microsecond'
+        )
     END
 $$;
 

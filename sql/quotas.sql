@@ -65,6 +65,8 @@ present AS (
         quota.subject_id,
         quota.id,
         quota.meter,
+        quota.period,
+        quota.timezone,
         runstore.window_start(quota.period, quota.timezone, quota.created_at) AS window_start
     FROM quota
     WHERE quota.created_at = statement_timestamp()
@@ -83,7 +85,14 @@ start AS (
         FROM runstore.usage_logs
         WHERE usage_logs.tenant_id = present.tenant_id
             AND usage_logs.subject_id = present.subject_id
-            AND usage_logs.created_at >= present.window_start
+            -- Where midnight comes twice, a day has entries from before the second one, by which
+            -- the window goes.
+            AND usage_logs.created_at >= present.window_start - interval '1 hour'
+            AND (
+                usage_logs.created_at >= present.window_start
+                OR runstore.window_start(present.period, present.timezone, usage_logs.created_at)
+                = present.window_start
+            )
             AND usage_logs.meter = present.meter
     ) AS logged
 ),

@@ -171,7 +171,8 @@ logged AS (
         ON
             subject.tenant_id = usage_logs.tenant_id
             AND subject.subject_id = usage_logs.subject_id
-            AND subject.window_start <= usage_logs.created_at
+            -- Where midnight comes twice, a window that goes by the second one has entries from before.
+            AND subject.window_start - interval '1 hour' <= usage_logs.created_at
     CROSS JOIN unnest(usage_logs.quota_ids, usage_logs.window_starts) AS counted (quota_id, window_start)
     GROUP BY
         usage_logs.tenant_id,

@@ -1,9 +1,10 @@
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, LiteralString
 
 import pytest
 from psycopg import ClientCursor
 
+from clocks import set_clock
 from connections import Caller, Connect
 from contents import changes, contents
 from runstore import (
@@ -14,6 +15,7 @@ from runstore import (
     list_quotas,
     new_run_id,
     quotas,
+    rebuild_usage_counters,
     release_usage,
     remove_quota,
     set_quota,
@@ -275,6 +277,20 @@ def at(text: str) -> datetime:
         # A day of 23 hours and one of 25.
         ("day", "Europe/Berlin", "2026-03-29T12:00", ("2026-03-28T23:00", "2026-03-29T22:00")),
         ("day", "Europe/Berlin", "2026-10-25T12:00", ("2026-10-24T22:00", "2026-10-25T23:00")),
+        # Days that begin at 01:00, as midnight is skipped.
+        ("day", "Africa/Cairo", "2026-04-24T12:00", ("2026-04-23T22:00", "2026-04-24T21:00")),
+        ("day", "Asia/Beirut", "2026-03-29T12:00", ("2026-03-28T22:00", "2026-03-29T21:00")),
+        ("day", "America/Santiago", "2026-09-06T12:00", ("2026-09-06T04:00", "2026-09-07T03:00")),
+        ("day", "America/Havana", "2026-03-08T12:00", ("2026-03-08T05:00", "2026-03-09T04:00")),
+        ("week", "Atlantic/Azores", "2026-03-29T12:00", ("2026-03-23T01:00", "2026-03-30T00:00")),
+        ("week", "America/Havana", "2026-03-08T12:00", ("2026-03-02T05:00", "2026-03-09T04:00")),
+        # A day whose last hour is skipped.
+        ("day", "America/Nuuk", "2026-03-28T12:00", ("2026-03-28T02:00", "2026-03-29T01:00")),
+        # The days before a midnight that comes twice, and before one that is an hour later.
+        ("day", "Atlantic/Azores", "2026-10-24T12:00", ("2026-10-24T00:00", "2026-10-25T00:00")),
+        ("day", "America/Havana", "2026-10-31T12:00", ("2026-10-31T04:00", "2026-11-01T04:00")),
+        ("month", "America/Havana", "2026-10-31T12:00", ("2026-10-01T04:00", "2026-11-01T04:00")),
+        ("day", "America/Santiago", "2026-04-04T12:00", ("2026-04-04T03:00", "2026-04-05T04:00")),
         ("day", "America/New_York", "2026-01-01T04:59", ("2025-12-31T05:00", "2026-01-01T05:00")),
         ("week", "UTC", "2026-01-01T00:00", ("2025-12-29T00:00", "2026-01-05T00:00")),
         ("week", "Europe/Berlin", "2026-03-29T12:00", ("2026-03-22T23:00", "2026-03-29T22:00")),
@@ -291,6 +307,54 @@ def test_windows_are_those_of_the_calendar_in_the_time_zone(
         {"period": period, "zone": timezone, "at": at(time)},
     )
     assert (start, end) == tuple(map(at, window))
+
+
+@pytest.mark.owner
+@pytest.mark.parametrize(
+    ("timezone", "time"),
+    [
+        ("Africa/Cairo", "2026-04-24T12:00"),
+        ("Atlantic/Azores", "2026-03-29T12:00"),
+        ("Atlantic/Azores", "2026-10-24T12:00"),
+        ("America/Havana", "2026-10-31T12:00"),
+    ],
+)
+def test_a_window_ends_when_the_next_one_begins(call: Caller, timezone: str, time: str) -> None:
+    set_clock(call, at(time))
+    make_quota(call, period="day", timezone=timezone)
+    record(call, 10)
+    [day] = usage_of(call)
+    assert day.resets_at is not None
+    set_clock(call, day.resets_at - timedelta(microseconds=1))
+    assert used_and_held(call) == [(10, 0)]
+    set_clock(call, day.resets_at)
+    assert used_and_held(call) == [(0, 0)]
+
+
+TWO_MIDNIGHTS = [("Atlantic/Azores", "2026-10-25T00:30"), ("America/Havana", "2026-11-01T04:30")]
+
+
+@pytest.mark.owner
+@pytest.mark.parametrize(("timezone", "time"), TWO_MIDNIGHTS)
+def test_between_two_midnights_nothing_is_forgiven_or_of_another_day(
+    call: Caller, timezone: str, time: str
+) -> None:
+    """The server's windows begin at the second one, which is yet to come."""
+    set_clock(call, at(time) - timedelta(minutes=45))
+    record(call, 5)
+    set_clock(call, at(time))
+    first = make_quota(call, period="day", timezone=timezone)
+    record(call, 10)
+    assert used_and_held(call) == [(10, 0)]
+    assert disagreements(call) == []
+    assert call(rebuild_usage_counters, SUBJECT) == []
+    call(remove_quota, SUBJECT, "tokens", "day")
+    second = make_quota(call, period="day", timezone=timezone)
+    assert second.id != first.id
+    set_clock(call, at(time) + timedelta(minutes=45))
+    record(call, 1)
+    assert used_and_held(call) == [(11, 0)]
+    assert disagreements(call) == []
 
 
 def test_a_total_has_one_window_without_an_end(call: Caller) -> None:
