@@ -182,6 +182,9 @@ RESTRICTING_KEYS: Final = {
 }
 
 
+NOT_KNOWN: Final = "is not known to the database"
+"""Why a name is refused that only the database knows: that of a time zone."""
+
 # A value that the database refuses, by SQLSTATE. The server's own text quotes it.
 _REFUSALS: Final = {
     "22001": "is too long for its column",
@@ -189,7 +192,7 @@ _REFUSALS: Final = {
     "22007": "is not a time that the database holds",
     "22008": "is not a time that the database holds",
     "22021": "holds a character that the database cannot store",
-    "22023": "is not known to the database",
+    "22023": NOT_KNOWN,
     "22P02": "is not of the type that the database expects",
     "22P03": "is not of the type that the database expects",
     "22P05": "holds a character that the database cannot store",

@@ -13,7 +13,7 @@ from ._models import Amount, Input, JsonObject, Key, Page, Row
 from ._pages import page
 from ._query import Statement, Steps, operation, query
 from ._statements import get, maker
-from .errors import Conflict, InvalidPayload
+from .errors import NOT_KNOWN, Conflict, InvalidPayload
 
 _SQL: Final = _sql.load("quotas")
 QUOTA: Final = "quota"
@@ -94,7 +94,7 @@ def set_quota(data: NewQuota) -> Steps[Quota]:
 
 def of_timezone(error: InvalidPayload) -> InvalidPayload:
     """Name the field of a value that the database did not know: a time zone's name is one."""
-    is_unknown = error.path == "parameter"
+    is_unknown = (error.path, error.reason) == ("parameter", NOT_KNOWN)
     return InvalidPayload("timezone", error.reason) if is_unknown else error
 
 

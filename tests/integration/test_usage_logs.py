@@ -320,6 +320,23 @@ def test_a_summary_has_what_was_used_from_since_on_and_before_until(call: Caller
     assert call(summarize_usage, SUBJECT, since=until, until=until) == []
 
 
+@pytest.mark.owner
+def test_a_sum_that_is_out_of_range_says_so_and_blames_no_time_zone(call: Caller) -> None:
+    call.execute(
+        "INSERT INTO runstore.usage_logs (id, meter, subject_id, amount)"
+        " SELECT gen_random_uuid(), 'tokens', %s, %s FROM generate_series(1, 2)",
+        (SUBJECT, LARGEST_LIMIT),
+    )
+    with pytest.raises(InvalidPayload, match="parameter: is a number out of range"):
+        call(summarize_usage, SUBJECT, **EVER)
+
+
+def test_a_summary_in_a_time_zone_that_there_is_not_is_refused(call: Caller) -> None:
+    record(call)
+    with pytest.raises(InvalidPayload, match="timezone: is not known to the database"):
+        call(summarize_usage, SUBJECT, **EVER, by=["day"], timezone="Europe/Berlni")
+
+
 def test_periods_of_a_summary_begin_in_its_time_zone(call: Caller) -> None:
     record(call, 1)
     zone = "Pacific/Kiritimati"
