@@ -70,6 +70,8 @@ present AS (
         runstore.window_start(quota.period, quota.timezone, quota.created_at) AS window_start
     FROM quota
     WHERE quota.created_at = statement_timestamp()
+        -- Always so; the window of a total does not ask whether there is such a time zone.
+        AND isfinite(quota.created_at AT TIME ZONE quota.timezone)
 ),
 
 start AS (

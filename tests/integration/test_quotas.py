@@ -1,5 +1,5 @@
 from datetime import UTC, datetime, timedelta
-from typing import Any, LiteralString
+from typing import Any, LiteralString, get_args
 
 import pytest
 from psycopg import ClientCursor
@@ -185,6 +185,17 @@ def test_what_is_no_quota_is_refused(call: Caller, values: dict[str, Any], path:
     with pytest.raises(InvalidPayload) as raised:
         make_quota(call, **{"period": "day"} | values)
     assert raised.value.path == path
+    assert contents(call) == before
+
+
+@pytest.mark.parametrize("period", get_args(Period))
+def test_a_time_zone_that_there_is_not_is_refused(call: Caller, period: Period) -> None:
+    """A total needs none, and its quota would be removed by the next call with the right one."""
+    make_quota(call, period=period, timezone="Europe/Berlin")
+    before = contents(call)
+    for meter in ("tokens", "runs"):
+        with pytest.raises(InvalidPayload, match="timezone: is not known to the database"):
+            make_quota(call, meter=meter, period=period, timezone="Europe/Berlni")
     assert contents(call) == before
 
 
