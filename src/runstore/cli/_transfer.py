@@ -17,7 +17,7 @@ from runstore.run_exports import iter_run_export
 from runstore.run_restores import RestoredRun, restore_run
 
 from ._arguments import resolve_run, run_argument
-from ._files import STANDARD_OUTPUT, written
+from ._files import OUTPUT_FILE, STANDARD_OUTPUT, written
 from ._session import Session, on_database
 from ._terminal import Bar, progress, stderr
 from ._words import count
@@ -28,7 +28,8 @@ from ._words import count
 @click.option(
     "-o",
     "--output",
-    type=click.Path(dir_okay=False, allow_dash=True, path_type=Path),
+    metavar="FILE",
+    type=OUTPUT_FILE,
     help="The file to write; it appears when it is whole.  [default: standard output]",
 )
 @click.option("--usage", is_flag=True, help="With what was logged as used for the run.")
