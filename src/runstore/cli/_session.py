@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import io
 import logging
 import os
 import re
@@ -24,6 +23,7 @@ from runstore.connections import connect, mend
 from ._failures import details, explain
 from ._interrupts import interruptible
 from ._statuses import Status
+from ._streams import let_go, make_reliable
 
 DSN_VARIABLES: Final = ("RUNSTORE_DSN", "DATABASE_URL")
 
@@ -164,7 +164,7 @@ class Program(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command; whatever ends it, end it cleanly."""
-        _bear_any_text()
+        make_reliable()
         try:
             with interruptible():
                 try:
@@ -175,12 +175,14 @@ class Program(click.Group):
         except (click.ClickException, click.exceptions.Exit):
             raise
         except BrokenPipeError:
-            _discard_output()
+            let_go()
             raise click.exceptions.Exit(Status.CLOSED) from None
         except (KeyboardInterrupt, click.Abort):
             raise click.exceptions.Exit(Status.INTERRUPTED) from None
         except Exception as error:  # noqa: BLE001 - whatever it is, the user is told in a line.
-            raise click.exceptions.Exit(_report(ctx.obj, error)) from None
+            status = _report(ctx.obj, error)
+            let_go()
+            raise click.exceptions.Exit(status) from None
 
 
 def _report(session: Session | None, error: Exception) -> Status:
@@ -193,17 +195,3 @@ def _report(session: Session | None, error: Exception) -> Status:
     if session is not None and session.verbose:
         click.echo(details(error), err=True)
     return failure.status
-
-
-def _bear_any_text() -> None:
-    # A payload may hold what the terminal's encoding lacks. UTF-8 lacks nothing but surrogates.
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")
-
-
-def _discard_output() -> None:
-    # Otherwise the interpreter tries once more as it ends, and complains.
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, sys.stdout.fileno())
-    os.close(nowhere)
