@@ -51,8 +51,7 @@ def pending(session: Session, *, limit: int, cursor: str | None) -> None:
             statuses = _run_statuses(conn, page.items)
     if session.json:
         questions = [
-            {**question.model_dump(mode="json"), "run_status": statuses[question.run_id]}
-            for question in page.items
+            {**dict(question), "run_status": statuses[question.run_id]} for question in page.items
         ]
         session.answer({"questions": questions, "next_cursor": page.next_cursor})
         return
@@ -131,7 +130,7 @@ def answer(
         run_status = get_run(conn, done.run_id).status
     if session.json:
         status = "cancelled" if cancel else "completed"
-        answer = {**done.model_dump(mode="json"), "status": status, "run_status": run_status}
+        answer = {**dict(done), "status": status, "run_status": run_status}
         session.answer(answer)
     elif cancel:
         click.echo("The question is withdrawn.")

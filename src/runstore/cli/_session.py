@@ -9,17 +9,17 @@ import re
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import click
 import orjson
 import psycopg
 from psycopg import Connection
 from psycopg.conninfo import conninfo_to_dict
-from pydantic import BaseModel
 
 from runstore.connections import connect, mend
 
+from ._documents import as_json
 from ._failures import details, explain
 from ._interrupts import interruptible
 from ._statuses import Status
@@ -58,19 +58,8 @@ class Session:
         return connect(self.dsn, pooler=True, options=options)
 
     def answer(self, document: object) -> None:
-        """Print a document as one line of JSON: times in ISO 8601, decimals as strings."""
-        click.echo(orjson.dumps(plain(document)))
-
-
-def plain(value: object) -> Any:
-    """Return what JSON can say of a model, or of a container of models."""
-    if isinstance(value, BaseModel):
-        return value.model_dump(mode="json")
-    if isinstance(value, dict):
-        return {name: plain(item) for name, item in cast("dict[str, object]", value).items()}
-    if isinstance(value, list):
-        return [plain(item) for item in cast("list[object]", value)]
-    return value
+        """Print a document as one line of JSON."""
+        click.echo(as_json(document))
 
 
 _DATABASE: Final = "The database, as a URL or in libpq's other form"

@@ -45,6 +45,6 @@ def show(
         tree = get_run_tree(conn, run_id, max_rows=max_rows)
         reports = list_reports(conn, run_id=run_id).items
     if session.json:
-        session.answer({**tree.model_dump(mode="json"), "reports": reports})
+        session.answer({**dict(tree), "reports": reports})
     else:
         render_tree(tree, reports, stdout(), brief=brief, full=full)

@@ -38,16 +38,16 @@ class Line:
 
 
 def invocations_of(tree: RunTree) -> Iterator[InvocationNode]:
-    """Yield all invocations of a run, callers before those that they called."""
+    """Yield all invocations of a run, callers before those that they called.
 
-    def walk(nodes: list[InvocationNode]) -> Iterator[InvocationNode]:
-        for node in nodes:
-            yield node
-            yield from walk(node.invocations)
-
-    for phase in tree.phases:
-        yield from walk(phase.invocations)
-    yield from walk(tree.invocations)
+    Agents may call each other to any depth, as Python's own calls may not.
+    """
+    left = [*reversed(tree.invocations)]
+    left += [node for phase in reversed(tree.phases) for node in reversed(phase.invocations)]
+    while left:
+        node = left.pop()
+        yield node
+        left += reversed(node.invocations)
 
 
 def lines_of(tree: RunTree, reports: list[Report], *, brief: bool) -> list[Line]:
@@ -59,8 +59,11 @@ def lines_of(tree: RunTree, reports: list[Report], *, brief: bool) -> list[Line]
     for question in tree.cta_events:
         questions[question.tool_call_id or question.invocation_id].append(question)
     draw = _Drawing(questions, brief)
+    # Those that were called before their callers, below which they stand.
+    for node in reversed([*invocations_of(tree)]):
+        draw.invocation(node)
     lines = [draw.phase(node) for node in tree.phases]
-    lines += [draw.invocation(node) for node in tree.invocations]
+    lines += draw.drawn(tree.invocations)
     lines += [draw.question(question) for question in questions[None]]
     lines.sort(key=lambda line: (line.start is None, line.start))
     lines += [_report(report) for report in reports]
@@ -74,16 +77,19 @@ def lines_of(tree: RunTree, reports: list[Report], *, brief: bool) -> list[Line]
 
 
 def _end(lines: list[Line], at: datetime) -> None:
-    for line in lines:
+    left = [*lines]
+    while left:
+        line = left.pop()
         if line.start is not None and line.end is None:
             line.end, line.left_open = at, line.status is not None
-        _end(line.below, at)
+        left += line.below
 
 
 @dataclass(slots=True)
 class _Drawing:
     questions: dict[UUID | None, list[CtaEvent]]
     brief: bool
+    invocations: dict[UUID, Line] = field(default_factory=dict[UUID, Line])
 
     def phase(self, node: PhaseNode) -> Line:
         result = node.phase_result
@@ -95,11 +101,11 @@ class _Drawing:
             start=result.created_at,
             end=result.finished_at,
         )
-        line.below = [self.invocation(child) for child in node.invocations]
+        line.below = self.drawn(node.invocations)
         line.below += _outcome(result.error, None if self.brief else result.output)
         return line
 
-    def invocation(self, node: InvocationNode) -> Line:
+    def invocation(self, node: InvocationNode) -> None:
         made = node.invocation
         line = Line(
             made.agent,
@@ -114,9 +120,12 @@ class _Drawing:
         if not self.brief:
             line.below = self._work(node)
         line.below += [self.question(question) for question in self.questions[made.id]]
-        line.below += [self.invocation(child) for child in node.invocations]
+        line.below += self.drawn(node.invocations)
         line.below += _outcome(made.error, None if self.brief else made.output)
-        return line
+        self.invocations[made.id] = line
+
+    def drawn(self, nodes: list[InvocationNode]) -> list[Line]:
+        return [self.invocations[node.invocation.id] for node in nodes]
 
     def _work(self, node: InvocationNode) -> list[Line]:
         calls: dict[UUID | None, list[ToolCall]] = defaultdict(list)

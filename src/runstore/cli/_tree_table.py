@@ -20,6 +20,8 @@ from ._words import count, elapsed, fit, gist, moment, money
 
 _NARROW: Final = 90
 _SHORTEST: Final = 12
+# How wide a branch is.
+_LEVEL: Final = 3
 _NO_TIME: Final = "0 ms"
 
 
@@ -27,7 +29,9 @@ def render_tree(
     tree: RunTree, reports: list[Report], console: Console, *, brief: bool, full: bool
 ) -> None:
     """Print a run: what it is, what it took, and all that hangs off it."""
-    rows = [*_rows(lines_of(tree, reports, brief=brief), "")]
+    # A third of the width is for branches.
+    levels = max(console.width // 3 // _LEVEL, 1)
+    rows = [*_rows(lines_of(tree, reports, brief=brief), levels)]
     left_open = sum(line.left_open for _, line in rows)
     for text in _heading(tree, console, left_open, full=full):
         console.print(text, soft_wrap=full)
@@ -105,12 +109,19 @@ def _sums(tree: RunTree) -> Iterator[str]:
         yield money(sum(costs, Decimal()))
 
 
-def _rows(lines: list[Line], guide: str) -> Iterator[tuple[str, Line]]:
-    """Yield each line with the branches that lead to it."""
-    for line in lines:
-        last = line is lines[-1]
-        yield guide + ("╰─ " if last else "├─ "), line
-        yield from _rows(line.below, guide + ("   " if last else "│  "))
+def _rows(lines: list[Line], levels: int) -> Iterator[tuple[str, Line]]:
+    """Yield each line with the branches that lead to it.
+
+    Of what stands deeper than `levels` the nearest branches are drawn, behind the number of those
+    that are not.
+    """
+    left = [(line, 0, "", line is lines[-1]) for line in reversed(lines)]
+    while left:
+        line, depth, guide, last = left.pop()
+        hidden = f"…{depth - levels} " if depth > levels else ""
+        yield f"{hidden}{guide}{'╰─ ' if last else '├─ '}", line
+        below = (guide + ("   " if last else "│  "))[-levels * _LEVEL :]
+        left += [(each, depth + 1, below, each is line.below[-1]) for each in reversed(line.below)]
 
 
 def _print_rows(rows: list[tuple[str, Line]], console: Console, *, full: bool) -> None:

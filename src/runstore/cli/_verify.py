@@ -19,7 +19,8 @@ from runstore.tool_calls import AbandonedToolCall, list_abandoned_tool_calls
 from runstore.usage_counters import CounterAudit, verify_usage
 
 from ._arguments import duration
-from ._session import Session, on_database, plain
+from ._documents import plain
+from ._session import Session, on_database
 from ._statuses import Status
 from ._terminal import Bar, mark, progress, stdout
 from ._words import ago, count

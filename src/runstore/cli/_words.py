@@ -8,10 +8,11 @@ from decimal import Decimal
 from typing import Final, cast
 from uuid import UUID
 
-import orjson
 from rich.cells import cell_len, set_cell_size
 
 from runstore.ids import run_of
+
+from ._documents import as_json
 
 _MINUTE: Final = 60
 _HOUR: Final = 60 * _MINUTE
@@ -101,7 +102,7 @@ def document(value: object) -> str:
     """Return a JSON document as one line; a text as it is, without its line breaks."""
     if value is None:
         return ""
-    text = value if isinstance(value, str) else orjson.dumps(value).decode()
+    text = value if isinstance(value, str) else as_json(value).decode()
     return " ".join(text.split())
 
 
