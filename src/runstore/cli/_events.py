@@ -12,7 +12,6 @@ import click
 from rich.console import Console
 from rich.text import Text
 
-from runstore.connections import open_pool
 from runstore.run_events import RunEvent, get_run_head
 from runstore.run_tails import iter_run_events, tail_run_events
 
@@ -82,7 +81,7 @@ def tail(session: Session, run: str, *, after: int, types: tuple[str, ...], full
         last_seq = get_run_head(conn, run_id).last_seq
     with (
         until_closed(),
-        open_pool(session.dsn, max_size=1) as pool,
+        session.open_pool() as pool,
         closing(tail_run_events(pool, run_id, after=after)) as found,
     ):
         _print(session, _of_types(found, types), last_seq, full=full)

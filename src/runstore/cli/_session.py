@@ -16,8 +16,9 @@ import orjson
 import psycopg
 from psycopg import Connection
 from psycopg.conninfo import conninfo_to_dict
+from psycopg_pool import ConnectionPool
 
-from runstore.connections import connect, mend
+from runstore.connections import connect, mend, open_pool
 
 from ._documents import as_json
 from ._failures import details, explain
@@ -44,18 +45,23 @@ class Session:
     verbose: bool
 
     def connect(self) -> Connection[Any]:
-        """Open a connection to the database, as the tenant that was asked for.
+        """Open a connection to the database, as the tenant that was asked for."""
+        return connect(self.dsn, **self._settings())
 
-        Nothing is prepared: a command repeats little, and a pooler may stand in between.
-        """
-        if self.tenant is None:
-            return connect(self.dsn, pooler=True)
-        # From the start, and not by SET: a pooler in transaction mode refuses this, while that
-        # would hold for whoever has the session next.
-        given = conninfo_to_dict(self.dsn).get("options") or os.environ.get("PGOPTIONS", "")
-        tenant = re.sub(r"([\\\s])", r"\\\1", self.tenant)
-        options = f"{given} -c runstore.tenant_id={tenant}".strip()
-        return connect(self.dsn, pooler=True, options=options)
+    def open_pool(self) -> ConnectionPool[Connection[Any]]:
+        """Open a pool of one connection, which is made anew where it is lost."""
+        return open_pool(self.dsn, max_size=1, **self._settings())
+
+    def _settings(self) -> dict[str, Any]:
+        # Nothing is prepared: a command repeats little, and a pooler may stand in between.
+        settings: dict[str, Any] = {"pooler": True}
+        if self.tenant is not None:
+            # From the start, and not by SET: a pooler in transaction mode refuses this, while
+            # that would hold for whoever has the session next.
+            given = conninfo_to_dict(self.dsn).get("options") or os.environ.get("PGOPTIONS", "")
+            tenant = re.sub(r"([\\\s])", r"\\\1", self.tenant)
+            settings["options"] = f"{given} -c runstore.tenant_id={tenant}".strip()
+        return settings
 
     def answer(self, document: object) -> None:
         """Print a document as one line of JSON."""
