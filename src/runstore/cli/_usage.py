@@ -164,6 +164,8 @@ def _summaries(found: list[UsageSummary], by: tuple[str, ...], console: Console)
 def _start(at: datetime | None, period: str) -> str:
     if at is None:
         return ""
+    # Where periods begin. The server tells them in the zone of its session, whichever that is.
+    at = at.astimezone(UTC)
     return f"{at:%Y-%m-%d %H:%M}" if period == "hour" else f"{at:%Y-%m-%d}"
 
 

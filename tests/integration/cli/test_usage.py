@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -89,6 +90,33 @@ def test_machines_get_one_document(conn: Connection[Any], database: str) -> None
         ("large", "tokens", 300),
         ("small", "tokens", 100),
     ]
+
+
+@pytest.mark.owner
+@pytest.mark.parametrize(
+    ("period", "starts"),
+    [
+        ("hour", "2026-04-01 01:00"),
+        ("day", "2026-04-01"),
+        ("week", "2026-03-30"),
+        ("month", "2026-04-01"),
+    ],
+)
+@pytest.mark.parametrize("session", ["UTC", "America/New_York", "Asia/Tokyo"])
+def test_a_period_is_named_for_where_it_begins(
+    conn: Connection[Any], database: str, period: str, starts: str, session: str
+) -> None:
+    """Periods begin in UTC, whatever the zone of the session."""
+    usage = NewUsage(subject_id=SUBJECT, model="m", amounts={"tokens": 7})
+    record_usage(conn, usage)
+    at = datetime(2026, 4, 1, 1, 30, tzinfo=UTC)
+    conn.execute("UPDATE runstore.usage_logs SET created_at = %s WHERE id = %s", [at, usage.id])
+
+    options = ["--since", "2026-03-01", "--until", "2026-05-01", "--by", period]
+    said = runstore("usage", SUBJECT, *options, "--dsn", database, PGTZ=session)
+
+    [row] = [line for line in said.out.splitlines() if " tokens " in line]
+    assert row.startswith(f"{starts}  tokens")
 
 
 def test_a_subject_without_quotas_is_not_limited(database: str) -> None:
