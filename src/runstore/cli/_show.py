@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
+from typing import Any
+from uuid import UUID
 
 import click
+from psycopg import Connection
 
-from runstore.reports import list_reports
+from runstore.reports import Report, list_reports
 from runstore.run_trees import get_run_tree
 
 from ._arguments import resolve_run, run_argument
@@ -25,7 +30,7 @@ from ._tree_table import render_tree
     type=click.IntRange(min=1),
     default=10_000,
     show_default=True,
-    help="The oldest rows of each table, at most so many.",
+    help="The oldest rows of each table, the newest reports, at most so many.",
 )
 @html_option
 @on_database
@@ -43,8 +48,21 @@ def show(
             write_page(drawn().render_run_page(conn, run_id, max_rows=max_rows), html)
             return
         tree = get_run_tree(conn, run_id, max_rows=max_rows)
-        reports = list_reports(conn, run_id=run_id).items
+        reports = [*islice(_reports(conn, run_id), max_rows + 1)]
+    if len(reports) > max_rows:
+        reports.pop()
+        tree = tree.model_copy(update={"truncated": [*tree.truncated, "reports"]})
     if session.json:
         session.answer({**dict(tree), "reports": reports})
     else:
         render_tree(tree, reports, stdout(), brief=brief, full=full)
+
+
+def _reports(conn: Connection[Any], run_id: UUID) -> Iterator[Report]:
+    cursor = None
+    while True:
+        page = list_reports(conn, run_id=run_id, cursor=cursor)
+        yield from page.items
+        cursor = page.next_cursor
+        if cursor is None:
+            return

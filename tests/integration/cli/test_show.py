@@ -191,6 +191,50 @@ def test_what_is_left_out_is_said(run_id: UUID, database: str) -> None:
     assert last == "Not all rows are shown, of agent_invocations: see --max-rows."
 
 
+@pytest.mark.parametrize(("max_rows", "left_out"), [(10_000, False), (101, False), (100, True)])
+def test_reports_are_shown_as_all_rows_are(
+    conn: Connection[Any], database: str, max_rows: int, left_out: bool
+) -> None:
+    """The newest of them, where there are more than is asked for."""
+    run = create_feature_run(conn, NewFeatureRun(name="x"))
+    for number in range(101):
+        create_report(conn, NewReport(run_id=run.id, title=f"number {number}"))
+
+    options = ["--max-rows", max_rows, "--dsn", database]
+    document = runstore("show", run.id, "--json", *options).json
+    lines = runstore("show", run.id, *options).out.splitlines()
+
+    titles = [f"number {number}" for number in reversed(range(101))][:max_rows]
+    assert [report["title"] for report in document["reports"]] == titles
+    assert sum("number" in line for line in lines) == len(titles)
+    assert document["truncated"] == (["reports"] if left_out else [])
+    said = "Not all rows are shown, of reports: see --max-rows."
+    assert (lines[-1] == said) == left_out
+
+
+@pytest.mark.parametrize(
+    ("outcome", "said"),
+    [
+        (InvocationOutcome(input_tokens=500), "1 invocation · 500 tokens in"),
+        (InvocationOutcome(output_tokens=80), "1 invocation · 80 tokens out"),
+        (
+            InvocationOutcome(input_tokens=500, output_tokens=0),
+            "1 invocation · 500 tokens in, 0 out",
+        ),
+        (InvocationOutcome(cost_usd=Decimal(0)), "1 invocation · $0.00"),
+        (InvocationOutcome(), "1 invocation"),
+    ],
+)
+def test_what_was_not_reported_is_not_told(
+    conn: Connection[Any], database: str, outcome: InvocationOutcome, said: str
+) -> None:
+    run = create_feature_run(conn, NewFeatureRun(name="x"))
+    made = create_agent_invocation(conn, NewAgentInvocation(run_id=run.id, agent="a"))
+    complete_agent_invocation(conn, made.id, outcome)
+
+    assert shown(database)[2] == said
+
+
 def test_a_run_that_does_nothing_yet_is_shown(conn: Connection[Any], database: str) -> None:
     run = create_run(conn, NewChatRun(thread_id="thread-7"))
 
@@ -218,6 +262,26 @@ def test_what_a_run_left_open_ends_with_it(conn: Connection[Any], database: str)
     # Nothing goes on: it is the same whenever one looks.
     assert " …" not in said.out
     assert said == runstore("show", run.id, "--dsn", database)
+
+
+def test_all_that_was_left_open_is_counted_also_where_it_is_not_drawn(
+    conn: Connection[Any], database: str
+) -> None:
+    run = create_feature_run(conn, NewFeatureRun(name="x"))
+    made = create_agent_invocation(conn, NewAgentInvocation(run_id=run.id, agent="a"))
+    for finished in (True, False):
+        step = NewAgentStep(invocation_id=made.id, kind="message", finished=finished)
+        create_agent_step(conn, step)
+    call = create_tool_call(conn, NewToolCall(invocation_id=made.id, name="deploy"))
+    create_cta_event(conn, NewCtaEvent(run_id=run.id, kind="approval", tool_call_id=call.id))
+    complete_agent_invocation(conn, made.id, InvocationOutcome())
+    assert "open when" not in "\n".join(shown(database))
+    complete_feature_run(conn, run.id)
+
+    for options in ([], ["--brief"]):
+        assert shown(database, *options)[2].endswith(" · 3 open when the run ended")
+    steps = [line for line in shown(database) if "message" in line]
+    assert ["● open" in line for line in steps] == [False, True]
 
 
 def test_a_payload_cannot_command_the_terminal(conn: Connection[Any], database: str) -> None:
