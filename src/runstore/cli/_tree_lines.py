@@ -31,7 +31,6 @@ class Line:
     status: str | None = None
     start: datetime | None = None
     end: datetime | None = None
-    left_open: bool = False
     tokens: tuple[int | None, int | None] = (None, None)
     cost: Decimal | None = None
     below: list[Line] = field(default_factory=list["Line"])
@@ -48,6 +47,21 @@ def invocations_of(tree: RunTree) -> Iterator[InvocationNode]:
         node = left.pop()
         yield node
         left += reversed(node.invocations)
+
+
+def left_open(tree: RunTree) -> int:
+    """Count what was still open when a run ended, whether it is drawn or not."""
+    if tree.run.finished_at is None:
+        return 0
+    nodes = [*invocations_of(tree)]
+    ends = [
+        *(node.phase_result.finished_at for node in tree.phases),
+        *(node.invocation.finished_at for node in nodes),
+        *(step.finished_at for node in nodes for step in node.steps),
+        *(call.finished_at for node in nodes for call in node.tool_calls),
+        *(question.resolved_at for question in tree.cta_events),
+    ]
+    return ends.count(None)
 
 
 def lines_of(tree: RunTree, reports: list[Report], *, brief: bool) -> list[Line]:
@@ -81,7 +95,7 @@ def _end(lines: list[Line], at: datetime) -> None:
     while left:
         line = left.pop()
         if line.start is not None and line.end is None:
-            line.end, line.left_open = at, line.status is not None
+            line.end = at
         left += line.below
 
 
@@ -137,6 +151,7 @@ class _Drawing:
                 f"{step.position} {step.kind}",
                 said=gist(step.content),
                 said_color="",
+                status="open" if step.finished_at is None else None,
                 start=step.created_at,
                 end=step.finished_at,
                 tokens=(None, step.tokens),

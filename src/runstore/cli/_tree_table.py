@@ -15,7 +15,7 @@ from runstore.reports import Report
 from runstore.run_trees import RunTree
 
 from ._terminal import mark
-from ._tree_lines import Line, invocations_of, lines_of
+from ._tree_lines import Line, invocations_of, left_open, lines_of
 from ._words import count, elapsed, fit, gist, moment, money
 
 _NARROW: Final = 90
@@ -32,8 +32,7 @@ def render_tree(
     # A third of the width is for branches.
     levels = max(console.width // 3 // _LEVEL, 1)
     rows = [*_rows(lines_of(tree, reports, brief=brief), levels)]
-    left_open = sum(line.left_open for _, line in rows)
-    for text in _heading(tree, console, left_open, full=full):
+    for text in _heading(tree, console, full=full):
         console.print(text, soft_wrap=full)
     if rows:
         console.print()
@@ -43,7 +42,7 @@ def render_tree(
         console.print(f"Not all rows are shown, of {tables}: see --max-rows.", style="yellow")
 
 
-def _heading(tree: RunTree, console: Console, left_open: int, *, full: bool) -> Iterator[Text]:
+def _heading(tree: RunTree, console: Console, *, full: bool) -> Iterator[Text]:
     run = tree.run
     head = Text(run.name or run.kind, "bold").append("  ").append(mark(run.status))
     took = elapsed(run.started_at, run.finished_at)
@@ -62,10 +61,7 @@ def _heading(tree: RunTree, console: Console, left_open: int, *, full: bool) -> 
     if run.forked_from_run_id is not None:
         facts.append(f"fork of {run.forked_from_run_id} at {run.forked_at_seq}")
     yield from _joined(facts, console.width)
-    sums = [*_sums(tree)]
-    if left_open:
-        sums.append(f"{left_open} open when the run ended")
-    yield from _joined(sums, console.width)
+    yield from _joined([*_sums(tree)], console.width)
     for name, value, color in (
         ("input", run.input, ""),
         ("output", run.output, ""),
@@ -102,11 +98,15 @@ def _sums(tree: RunTree) -> Iterator[str]:
         yield count(len(calls), "tool call") + (f" ({failed} failed)" if failed else "")
     asked = [row.input_tokens for row in made if row.input_tokens is not None]
     written = [row.output_tokens for row in made if row.output_tokens is not None]
-    if asked or written:
-        yield f"{sum(asked):,} tokens in, {sum(written):,} out"
+    if asked:
+        yield f"{sum(asked):,} tokens in" + (f", {sum(written):,} out" if written else "")
+    elif written:
+        yield f"{sum(written):,} tokens out"
     costs = [row.cost_usd for row in made if row.cost_usd is not None]
     if costs:
         yield money(sum(costs, Decimal()))
+    if number := left_open(tree):
+        yield f"{number} open when the run ended"
 
 
 def _rows(lines: list[Line], levels: int) -> Iterator[tuple[str, Line]]:
