@@ -25,6 +25,7 @@ from ._failures import details, explain
 from ._interrupts import interruptible
 from ._statuses import Status
 from ._streams import let_go, make_reliable
+from ._terminal import inert
 
 DSN_VARIABLES: Final = ("RUNSTORE_DSN", "DATABASE_URL")
 
@@ -182,11 +183,13 @@ class Program(click.Group):
 
 def _report(session: Session | None, error: Exception) -> Status:
     failure = explain(error, session.dsn if session else "")
+    # A text may be made of what is in a file or in the database.
+    message = inert(failure.message)
     if session is not None and session.json:
-        told = {"error": failure.kind, "message": failure.message, "status": failure.status.value}
+        told = {"error": failure.kind, "message": message, "status": failure.status.value}
         click.echo(orjson.dumps(told), err=True)
     else:
-        click.secho(failure.message, err=True, fg="red")
+        click.secho(message, err=True, fg="red")
     if session is not None and session.verbose:
-        click.echo(details(error), err=True)
+        click.echo(inert(details(error)), err=True)
     return failure.status

@@ -78,9 +78,7 @@ class InertConsole(Console):
             text = segment.text
             if not self.draws:
                 text = text.translate(_ASCII)
-            if not text.isprintable():
-                text = "".join(c if c.isprintable() or c == "\n" else "\ufffd" for c in text)
-            yield Segment(text, segment.style)
+            yield Segment(inert(text), segment.style)
 
     @property
     def draws(self) -> bool:
@@ -90,6 +88,13 @@ class InertConsole(Console):
     def on_broken_pipe(self) -> None:
         """Leave it to the command to end: rich would end the process with a status of its own."""
         raise BrokenPipeError
+
+
+def inert(text: str) -> str:
+    """Return a text with what cannot be printed replaced; line breaks stay."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c == "\n" else "\ufffd" for c in text)
 
 
 def mark(status: str) -> Text:

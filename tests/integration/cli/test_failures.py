@@ -11,6 +11,7 @@ from psycopg import Connection
 from command import runstore
 from runstore import (
     NewFeatureRun,
+    RunstoreError,
     create_feature_run,
     new_child_id,
 )
@@ -215,6 +216,21 @@ def test_a_fault_of_our_own_is_no_stack_trace(
 
     assert said.status == Status.BROKEN
     assert said.err == "A fault of runstore itself (ZeroDivisionError).\n"
+
+
+@pytest.mark.parametrize("options", [[], ["--json"], ["--verbose"]], ids=" ".join)
+def test_an_error_cannot_command_the_terminal(
+    monkeypatch: pytest.MonkeyPatch, database: str, options: list[str]
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise RunstoreError("no such \x1b]0;title\x07 format\u009b31m\u202e")
+
+    monkeypatch.setattr("runstore.cli._runs.list_runs", fail)
+    said = runstore("runs", *options, "--dsn", database)
+
+    assert said.status == Status.REFUSED
+    assert all(char.isprintable() or char == "\n" for char in said.err)
+    assert "No such \ufffd]0;title\ufffd format\ufffd31m\ufffd." in said.err
 
 
 def test_the_help_names_every_status() -> None:
