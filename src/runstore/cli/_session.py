@@ -7,7 +7,8 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -30,6 +31,7 @@ from ._terminal import inert
 DSN_VARIABLES: Final = ("RUNSTORE_DSN", "DATABASE_URL")
 
 _GIVEN: Final = "runstore.given"
+_JSON: Final = "runstore.json"
 
 # What psycopg logs, such as a rollback that an end in the middle of a statement left undone, would
 # otherwise be printed on standard error, whose one line is the command's own.
@@ -151,6 +153,13 @@ class Program(click.Group):
         """Name the commands in the order of their subjects, and not of the alphabet."""
         return list(self.commands)
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Read the command line, and first of all whether a machine is to be told of it."""
+        named = args[: args.index("--")] if "--" in args else args
+        ctx.meta[_JSON] = "--json" in named
+        with _usage_told(ctx):
+            return super().parse_args(ctx, args)
+
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
@@ -164,7 +173,8 @@ class Program(click.Group):
         try:
             with interruptible():
                 try:
-                    return super().invoke(ctx)
+                    with _usage_told(ctx):
+                        return super().invoke(ctx)
                 finally:
                     # What is still in the buffer may find that nobody reads it any more.
                     sys.stdout.flush()
@@ -176,20 +186,37 @@ class Program(click.Group):
         except (KeyboardInterrupt, click.Abort):
             raise click.exceptions.Exit(Status.INTERRUPTED) from None
         except Exception as error:  # noqa: BLE001 - whatever it is, the user is told in a line.
-            status = _report(ctx.obj, error)
+            status = _report(ctx, error)
             let_go()
             raise click.exceptions.Exit(status) from None
 
 
-def _report(session: Session | None, error: Exception) -> Status:
+@contextmanager
+def _usage_told(ctx: click.Context) -> Generator[None]:
+    """Tell machines what is wrong with the command line; to people click tells it."""
+    try:
+        yield
+    except click.ClickException as error:
+        if not ctx.meta[_JSON]:
+            raise
+        _tell(type(error).__name__, inert(error.format_message()), error.exit_code)
+        raise click.exceptions.Exit(error.exit_code) from None
+
+
+def _report(ctx: click.Context, error: Exception) -> Status:
+    session: Session | None = ctx.obj
     failure = explain(error, session.dsn if session else "")
     # A text may be made of what is in a file or in the database.
     message = inert(failure.message)
-    if session is not None and session.json:
-        told = {"error": failure.kind, "message": message, "status": failure.status.value}
-        click.echo(orjson.dumps(told), err=True)
+    if ctx.meta[_JSON]:
+        _tell(failure.kind, message, failure.status)
     else:
         click.secho(message, err=True, fg="red")
     if session is not None and session.verbose:
         click.echo(inert(details(error)), err=True)
     return failure.status
+
+
+def _tell(kind: str, message: str, status: int) -> None:
+    told = {"error": kind, "message": message, "status": int(status)}
+    click.echo(orjson.dumps(told), err=True)
