@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, cast
 from uuid import UUID
 
 import click
@@ -20,6 +20,28 @@ _LATEST: Final = "latest"
 _PREFIX: Final = re.compile(r"[0-9a-f]{4,32}", re.IGNORECASE)
 _DURATION: Final = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|min|h|d|w)")
 _SECONDS: Final = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86_400, "w": 604_800}
+
+
+# The most that the database counts to, and the most of which it can be asked whether there is more.
+MOST: Final = (1 << 63) - 1
+MOST_ROWS: Final = MOST - 1
+
+
+def refuse_what_is_no_text(ctx: click.Context) -> None:
+    """Refuse arguments that are not UTF-8; the names of files need not be."""
+    for param in ctx.command.params:
+        given = ctx.params.get(param.name or "")
+        for text in cast("tuple[object, ...]", given) if isinstance(given, tuple) else (given,):
+            if isinstance(text, str) and not _is_text(text):
+                raise click.BadParameter("is not UTF-8.", ctx, param)
+
+
+def _is_text(argument: str) -> bool:
+    try:
+        argument.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def run_text(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:

@@ -15,7 +15,7 @@ from rich.text import Text
 from runstore.run_events import RunEvent, get_run_head
 from runstore.run_tails import iter_run_events, tail_run_events
 
-from ._arguments import resolve_run, run_argument
+from ._arguments import MOST, resolve_run, run_argument
 from ._pipes import until_closed
 from ._session import Session, on_database
 from ._terminal import mark, stderr, stdout
@@ -32,7 +32,7 @@ _WIDE: Final = 100
 
 _after = click.option(
     "--after",
-    type=click.IntRange(0, (1 << 63) - 1),
+    type=click.IntRange(0, MOST),
     default=0,
     help="Only events after this number.",
 )
@@ -44,7 +44,7 @@ _full = click.option("--full", is_flag=True, help="Show whole payloads, however 
 @run_argument
 @_after
 @_type
-@click.option("-n", "--limit", type=click.IntRange(min=1), help="At most so many events.")
+@click.option("-n", "--limit", type=click.IntRange(1, MOST), help="At most so many events.")
 @_full
 @on_database
 def events(

@@ -21,6 +21,7 @@ from psycopg_pool import ConnectionPool
 
 from runstore.connections import connect, mend, open_pool
 
+from ._arguments import refuse_what_is_no_text
 from ._documents import as_json
 from ._failures import details, explain
 from ._interrupts import interruptible
@@ -132,8 +133,10 @@ def on_database(
     @_option("--verbose")
     @functools.wraps(function)
     def run(*, dsn: str, tenant: str | None, json: bool, verbose: bool, **values: Any) -> None:
+        ctx = click.get_current_context()
+        refuse_what_is_no_text(ctx)
         session = Session(dsn, tenant, json, verbose)
-        click.get_current_context().find_root().obj = session
+        ctx.find_root().obj = session
         try:
             conninfo_to_dict(dsn)
         except psycopg.ProgrammingError:

@@ -14,7 +14,7 @@ from psycopg import Connection
 from runstore.reports import Report, list_reports
 from runstore.run_trees import get_run_tree
 
-from ._arguments import resolve_run, run_argument
+from ._arguments import MOST_ROWS, resolve_run, run_argument
 from ._files import drawn, html_option, write_page
 from ._session import Session, on_database
 from ._terminal import stdout
@@ -27,7 +27,7 @@ from ._tree_table import render_tree
 @click.option("--full", is_flag=True, help="Show whole documents, however long.")
 @click.option(
     "--max-rows",
-    type=click.IntRange(min=1),
+    type=click.IntRange(1, MOST_ROWS),
     default=10_000,
     show_default=True,
     help="The oldest rows of each table, the newest reports, at most so many.",

@@ -24,6 +24,8 @@ from rich.text import Text
 
 # Where nobody's window says how wide lines may be.
 _WIDTH: Final = 120
+_WIDEST: Final = 1_000
+_DIGITS: Final = len(str(_WIDEST))
 
 _MARKS: Final = {
     "pending": ("○", "yellow"),
@@ -60,7 +62,9 @@ def stderr() -> InertConsole:
 
 def _console(file: TextIO) -> InertConsole:
     told = os.environ.get("COLUMNS", "")
-    width = None if file.isatty() else int(told) if told.isdecimal() else _WIDTH
+    # rich reads the variable too, and takes any number for a width.
+    given = min(int(told[:_DIGITS]), _WIDEST) if told.isdecimal() else 0
+    width = given or (None if file.isatty() else _WIDTH)
     return InertConsole(file=file, markup=False, emoji=False, highlight=False, width=width)
 
 

@@ -63,7 +63,7 @@ def usage(
     With --json one document.
     """
     to = to or datetime.now(UTC)
-    since = since or to - timedelta(days=_DAYS)
+    since = since or _days_before(to)
     groupings = cast("tuple[Grouping, ...]", by)
     with session.connect() as conn:
         if html is not None:
@@ -91,6 +91,15 @@ def usage(
     if found:
         console.print(_summaries(found, by, console))
     console.print(f"From {moment(since)} to {moment(to)}" + ("." if found else ": nothing."))
+
+
+def _days_before(to: datetime) -> datetime:
+    try:
+        return to - timedelta(days=_DAYS)
+    except OverflowError:
+        raise click.BadParameter(
+            f"There are no {_DAYS} days before it: give --since.", param_hint="--until"
+        ) from None
 
 
 def _quotas(quotas: list[QuotaUsage], console: Console) -> Table:
