@@ -19,7 +19,7 @@ from ._arguments import MOST, resolve_run, run_argument
 from ._pipes import until_closed
 from ._session import Session, on_database
 from ._terminal import mark, stderr, stdout
-from ._words import document, fit, gist
+from ._words import document, fit, gist, one_line
 
 _COLORS: Final = {
     "run.completed": "green",
@@ -113,7 +113,8 @@ def _line(event: RunEvent, digits: int, console: Console, *, full: bool) -> Text
     line = Text(f"{event.seq:>{digits}} ", "cyan")
     line.append(f"{time} ", "dim")
     color = _COLORS.get(event.type, "magenta" if event.type.startswith("run.") else "bold")
-    line.append(fit(event.type, 28) if not full else event.type, color)
+    type_ = one_line(event.type)
+    line.append(type_ if full else fit(type_, 28), color)
     said = document(event.payload) if full else gist(event.payload)
     if said and event.payload != {}:
         room = console.width - line.cell_len - 1

@@ -28,7 +28,7 @@ from runstore.runs import get_run
 
 from ._session import Session, on_database
 from ._terminal import mark, stderr, stdout
-from ._words import ago, gist, short, until
+from ._words import ago, gist, one_line, short, until
 
 
 @click.command()
@@ -75,7 +75,7 @@ def _run_statuses(conn: Connection[Any], questions: list[CtaEvent]) -> dict[UUID
 
 
 def _heading(question: CtaEvent) -> Text:
-    text = Text(str(question.id), "cyan").append(f"  {question.kind}", "bold yellow")
+    text = Text(str(question.id), "cyan").append(f"  {one_line(question.kind)}", "bold yellow")
     text.append(f"  asked {ago(question.created_at)}", "dim")
     if question.expires_at is not None:
         due = until(question.expires_at)
@@ -85,7 +85,9 @@ def _heading(question: CtaEvent) -> Text:
 
 def _asked(question: CtaEvent, run_status: RunStatus) -> Table:
     table = Table.grid(padding=(0, 0, 0, 2), pad_edge=True)
-    where = Text(f"{short(question.run_id)}{f' {question.phase}' if question.phase else ''}")
+    where = Text(short(question.run_id))
+    if question.phase:
+        where.append(f" {one_line(question.phase)}")
     if run_status in ENDED:
         where.append("  ").append(mark(run_status)).append(": nobody waits any more", "dim")
     table.add_row(Text("run", "dim"), where)

@@ -13,7 +13,7 @@ from runstore.reports import ReportDocument, get_report
 
 from ._session import Session, on_database
 from ._terminal import mark, stdout
-from ._words import moment
+from ._words import moment, one_line
 
 
 @click.command()
@@ -66,7 +66,7 @@ def _parts(found: ReportDocument | PublishedReport) -> Iterator[str]:
 
 def _heading(found: ReportDocument | PublishedReport) -> Text:
     report = found.report
-    text = Text(report.title, "bold").append("  ")
+    text = Text(one_line(report.title), "bold").append("  ")
     if isinstance(found, PublishedReport):
         status, at = "published", found.report.published_at
     else:

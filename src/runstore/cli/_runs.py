@@ -20,7 +20,7 @@ from ._arguments import resolve_run, run_text
 from ._pipes import until_closed
 from ._session import Session, on_database
 from ._terminal import mark, stdout
-from ._words import ago, elapsed, fit, gist, moment, short
+from ._words import ago, elapsed, fit, gist, moment, one_line, short
 
 # What is left of the names, the phases and the subjects where there is no room for more.
 _SHORT: Final = 16
@@ -105,8 +105,8 @@ def _watch(session: Session, pages: Iterator[Page[Run]], interval: float) -> Non
             console.print(
                 moment(run.updated_at),
                 short(run.id),
-                run.name or run.kind,
-                run.phase or "-",
+                one_line(run.name or run.kind),
+                one_line(run.phase or "-"),
                 run.status,
                 soft_wrap=True,
             )
@@ -127,8 +127,8 @@ def _table(found: list[Run], console: Console) -> Table:
         "run": [Text(short(run.id), "cyan") for run in found],
         "status": [mark(run.status) for run in found],
         "name": [_name(run) for run in found],
-        "phase": [Text(fit(run.phase or "", _SHORT)) for run in found],
-        "subject": [Text(fit(run.subject_id or "", _SHORT)) for run in found],
+        "phase": [Text(fit(one_line(run.phase or ""), _SHORT)) for run in found],
+        "subject": [Text(fit(one_line(run.subject_id or ""), _SHORT)) for run in found],
         "started": [Text(ago(run.started_at or run.created_at)) for run in found],
         "took": [Text(elapsed(run.started_at, run.finished_at)) for run in found],
     }
@@ -155,9 +155,9 @@ def _table(found: list[Run], console: Console) -> Table:
 
 
 def _name(run: Run) -> Text:
-    text = Text(run.name or "")
+    text = Text(one_line(run.name or ""))
     if not run.name:
-        text.append(run.thread_id or run.kind, "dim")
+        text.append(one_line(run.thread_id or run.kind), "dim")
     if run.error is not None:
         text.append(f"  {fit(gist(run.error), 60)}", "red")
     return text

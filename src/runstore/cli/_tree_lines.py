@@ -17,7 +17,7 @@ from runstore.reports import Report
 from runstore.run_trees import InvocationNode, PhaseNode, RunTree, SandboxNode
 from runstore.tool_calls import ToolCall
 
-from ._words import count, gist
+from ._words import count, gist, one_line
 
 
 @dataclass(slots=True)
@@ -34,6 +34,9 @@ class Line:
     tokens: tuple[int | None, int | None] = (None, None)
     cost: Decimal | None = None
     below: list[Line] = field(default_factory=list["Line"])
+
+    def __post_init__(self) -> None:
+        self.title, self.said = one_line(self.title), one_line(self.said)
 
 
 def invocations_of(tree: RunTree) -> Iterator[InvocationNode]:

@@ -16,7 +16,7 @@ from runstore.run_trees import RunTree
 
 from ._terminal import mark
 from ._tree_lines import Line, invocations_of, left_open, lines_of
-from ._words import count, elapsed, fit, gist, moment, money
+from ._words import count, elapsed, fit, gist, moment, money, one_line
 
 _NARROW: Final = 90
 _SHORTEST: Final = 12
@@ -44,13 +44,13 @@ def render_tree(
 
 def _heading(tree: RunTree, console: Console, *, full: bool) -> Iterator[Text]:
     run = tree.run
-    head = Text(run.name or run.kind, "bold").append("  ").append(mark(run.status))
+    head = Text(one_line(run.name or run.kind), "bold").append("  ").append(mark(run.status))
     took = elapsed(run.started_at, run.finished_at)
     yield head.append(f"  {took}" if took else "")
     kind = "pipeline" if run.kind == "feature" else run.kind
     facts = [f"{kind} {run.id}", f"made {moment(run.created_at)}"]
     facts += [
-        f"{name} {value}"
+        f"{name} {one_line(value)}"
         for name, value in (
             ("phase", run.phase),
             ("thread", run.thread_id),

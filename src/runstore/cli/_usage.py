@@ -20,7 +20,7 @@ from ._arguments import moment as read_moment
 from ._files import drawn, html_option, write_page
 from ._session import Session, on_database
 from ._terminal import rule_of, stdout
-from ._words import amount, dollars, moment, money, short, until
+from ._words import amount, dollars, moment, money, one_line, short, until
 
 _DAYS: Final = 30
 _NEAR: Final = 0.8
@@ -183,11 +183,11 @@ def _run(row: UsageSummary) -> str:
 
 
 _GROUPS: Final[dict[str, Callable[[UsageSummary], str]]] = {
-    "provider": lambda row: row.provider or "-",
-    "model": lambda row: row.model or "-",
+    "provider": lambda row: one_line(row.provider or "-"),
+    "model": lambda row: one_line(row.model or "-"),
     "run": _run,
 }
 
 
 def _meter(name: str) -> str:
-    return "cost" if name == "cost_nanousd" else name.replace("_", " ")
+    return "cost" if name == "cost_nanousd" else one_line(name.replace("_", " "))

@@ -23,7 +23,7 @@ from ._documents import plain
 from ._session import Session, on_database
 from ._statuses import Status
 from ._terminal import Bar, mark, progress, stdout
-from ._words import ago, count
+from ._words import ago, count, one_line
 
 # How many faults of one sort are shown.
 _SHOWN: Final = 20
@@ -131,6 +131,6 @@ def _print(console: Console, check: _Check, rows: list[Row]) -> None:
         text.append(f": {count(len(rows), 'fault')}", "red")
     console.print(text)
     for row in rows[:_SHOWN]:
-        console.print(f"    {check.tell(row)}", soft_wrap=True)
+        console.print(f"    {one_line(check.tell(row))}", soft_wrap=True)
     if len(rows) > _SHOWN:
         console.print(f"    and {len(rows) - _SHOWN:,} more; --json names all", style="dim")

@@ -98,6 +98,11 @@ def amount(meter: str, number: int) -> str:
     return money(dollars(number)) if meter == "cost_nanousd" else f"{number:,}"
 
 
+def one_line(name: str) -> str:
+    """Return a name without its line breaks: what follows one would pass for a line of ours."""
+    return " ".join(name.splitlines())
+
+
 def document(value: object) -> str:
     """Return a JSON document as one line; a text as it is, without its line breaks."""
     if value is None:
@@ -121,7 +126,7 @@ def gist(value: object) -> str:
     alone = next(iter(members)) if len(members) == 1 else None
     if alone is not None and isinstance(given[alone], str | list):
         return members[alone]
-    return " · ".join(f"{name}: {text}" for name, text in members.items())
+    return " · ".join(f"{one_line(name)}: {text}" for name, text in members.items())
 
 
 def _member(value: object) -> str:
