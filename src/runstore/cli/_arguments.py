@@ -21,8 +21,7 @@ _PREFIX: Final = re.compile(r"[0-9a-f]{4,32}", re.IGNORECASE)
 _DURATION: Final = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|min|h|d|w)")
 _SECONDS: Final = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
-
-# The most that the database counts to, and the most of which it can be asked whether there is more.
+# The most that the database counts to, and the most rows of which it can be asked for one more.
 MOST: Final = (1 << 63) - 1
 MOST_ROWS: Final = MOST - 1
 

@@ -87,9 +87,11 @@ def _opened(draft: Path, output: Path, replaced: os.stat_result | None) -> IO[by
         error.filename = str(output)
         raise
     if replaced is not None:
+        # As far as the system lets us: it is ours then, and nobody else can do more with it.
         with suppress(PermissionError):
             os.fchown(descriptor, replaced.st_uid, replaced.st_gid)
-        os.fchmod(descriptor, mode)
+        with suppress(PermissionError):
+            os.fchmod(descriptor, mode)
     return os.fdopen(descriptor, "wb")
 
 

@@ -6,9 +6,7 @@ import errno
 import io
 import os
 import sys
-from typing import Any, Final, Literal, TextIO
-
-_ANSWER: Final = "standard output"
+from typing import Any, Literal, TextIO
 
 
 def make_reliable() -> None:
@@ -51,12 +49,16 @@ def let_go() -> None:
 class _Closed(io.RawIOBase):
     """Standard output, where there is none."""
 
+    @property
+    def name(self) -> str:
+        return "standard output"
+
     def writable(self) -> bool:
         return True
 
     def write(self, data: Any) -> int:
         if data:
-            raise OSError(errno.EBADF, os.strerror(errno.EBADF), _ANSWER)
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF), self.name)
         return 0
 
 
@@ -66,8 +68,7 @@ def _nothing(mode: Literal["r", "w"]) -> TextIO:
 
 
 def _whole(stream: TextIO) -> TextIO:
-    if not isinstance(stream, io.TextIOWrapper) or not isinstance(stream.buffer, io.FileIO):
+    raw: object = getattr(stream, "buffer", None)
+    if not isinstance(raw, io.FileIO):
         return stream
-    return io.TextIOWrapper(
-        io.BufferedWriter(stream.buffer), encoding=stream.encoding, errors=stream.errors
-    )
+    return io.TextIOWrapper(io.BufferedWriter(raw), encoding=stream.encoding, errors=stream.errors)
