@@ -72,7 +72,10 @@ class AtomicPostgresqlBackend(PostgresqlPsycopgBackend):
         """Connect, and keep what libpq would not understand to ourselves."""
         args = dict(dburi.args)
         self._lock_wait = _seconds(args.pop("lock_wait", _LOCK_WAIT))
-        return super().connect(dburi._replace(args={**_CONNECTION, **args}))
+        # libpq takes an empty name for the user's, and only without one asks PGDATABASE and the
+        # service.
+        database = dburi.database or None
+        return super().connect(dburi._replace(database=database, args={**_CONNECTION, **args}))
 
     def init_connection(self, connection: Connection[Any]) -> None:
         """Let the server notice within half a second that we died, in mid-statement too."""

@@ -21,6 +21,7 @@ from deploys import (
     NewDatabase,
     applied,
     atomic_url,
+    libpq_variables,
     log,
     objects,
     stock_url,
@@ -173,6 +174,19 @@ def test_the_schema_of_the_url_holds_bookkeeping_and_unqualified_names(
 
     names = conn.execute("SELECT relname FROM pg_class WHERE relnamespace = 'app'::regnamespace")
     assert {"t", "_yoyo_migration", "_yoyo_log"} <= {name for (name,) in names}
+
+
+def test_the_database_of_the_environment_is_migrated(
+    server: Server, conn: Connection[Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name, value in libpq_variables(server, conn.info.dbname).items():
+        monkeypatch.setenv(name, value)
+    write(tmp_path, "x-0001", TABLE)
+
+    with get_backend("postgresql+atomic:///") as backend:
+        backend.apply_migrations(read_migrations(str(tmp_path)))
+
+    assert applied(conn) == ["x-0001"]
 
 
 def test_a_hook_runs_after_every_deploy_that_applied_something(

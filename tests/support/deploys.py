@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from psycopg import Connection
+from psycopg.conninfo import conninfo_to_dict
 
 from runstore.embedded import Server
 
@@ -54,6 +55,13 @@ def stock_url(server: Server, dbname: str) -> str:
 def atomic_url(server: Server, dbname: str) -> str:
     """Name a database for our backend."""
     return server.yoyo_url(dbname).replace("+psycopg:", "+atomic:", 1)
+
+
+def libpq_variables(server: Server, dbname: str) -> dict[str, str]:
+    """Name a database as the environment does where no URL does."""
+    given = conninfo_to_dict(server.dsn(dbname))
+    given["database"] = given.pop("dbname")
+    return {f"PG{name.upper()}": str(value) for name, value in given.items()}
 
 
 @functools.cache

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict
 from yoyo.connections import parse_uri
 
 from command import runstore
-from deploys import IDS
+from deploys import IDS, libpq_variables
 from runstore import _sql
 from runstore.cli._schema import yoyo_url
 from runstore.cli._statuses import Status
@@ -48,6 +50,25 @@ def test_a_dry_run_prints_the_files_and_changes_nothing(server: Server, empty_db
         [tables] = conn.execute("SELECT count(*) FROM pg_tables WHERE tablename ~ 'yoyo'")
         assert tables == (0,)
         assert conn.execute("SELECT to_regnamespace('runstore') IS NULL").fetchone() == (True,)
+
+
+@pytest.mark.parametrize("by_service", [False, True], ids=["variables", "service"])
+def test_the_database_may_be_named_by_libpqs_environment(
+    server: Server, empty_dbname: str, tmp_path: Path, by_service: bool
+) -> None:
+    dsn, variables = server.dsn(empty_dbname), libpq_variables(server, empty_dbname)
+    if by_service:
+        given = conninfo_to_dict(dsn).items()
+        services = tmp_path / "services"
+        services.write_text("\n".join(["[app]", *(f"{name}={value}" for name, value in given)]))
+        variables = {"PGSERVICE": "app", "PGSERVICEFILE": str(services)}
+
+    pending = runstore("migrate", "--dry-run", "--json", **variables).json["pending"]
+    assert [migration["id"] for migration in pending] == IDS
+    assert runstore("migrate", "--json", **variables).json == {"applied": IDS}
+
+    assert runstore("check", "--dsn", dsn).status == Status.DONE
+    assert runstore("migrate", "--dry-run", "--json", **variables).json == {"pending": []}
 
 
 @pytest.mark.owner
