@@ -64,9 +64,16 @@ DECLARE
     -- The first schema on the search path of a deploy, in which yoyo keeps what it has applied.
     bookkeeping regnamespace := coalesce(
         (SELECT relnamespace::regnamespace FROM pg_class WHERE oid = to_regclass('_yoyo_migration')),
-        to_regnamespace('public')
+        to_regnamespace('public'),
+        (SELECT oid::regnamespace FROM pg_namespace WHERE nspname = current_schema() AND oid <> pg_my_temp_schema())
     );
 BEGIN
+    IF bookkeeping IS NULL THEN
+        RAISE invalid_schema_name USING
+            MESSAGE = 'there is no schema in which yoyo could keep what it has applied',
+            HINT = 'CREATE SCHEMA public; or create another one, run this with a search_path that names it, and let '
+                'that be the search_path of runstore_migrator, runstore_writer, runstore_janitor and runstore_reader.';
+    END IF;
     IF NOT has_database_privilege('runstore_owner', current_database(), 'CREATE') THEN
         EXECUTE format('GRANT CREATE ON DATABASE %I TO runstore_owner', current_database());
     END IF;

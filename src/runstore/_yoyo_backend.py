@@ -23,7 +23,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from psycopg.errors import InvalidParameterValue
+from psycopg.errors import InsufficientPrivilege, InvalidParameterValue
 from yoyo import internalmigrations
 from yoyo.backends.core.postgresql import PostgresqlPsycopgBackend
 from yoyo.exceptions import BadMigration, LockTimeout
@@ -88,7 +88,29 @@ class AtomicPostgresqlBackend(PostgresqlPsycopgBackend):
             )
 
     def init_database(self) -> None:
-        """Do nothing: yoyo would create its lock's table, and probe for transactional DDL."""
+        """Refuse a session that has no place for what is to last.
+
+        yoyo would create its lock's table, and probe for transactional DDL.
+        """
+        try:
+            self._refuse_no_schema()
+        except BaseException:
+            self.connection.close()
+            raise
+
+    def _refuse_no_schema(self) -> None:
+        # Asking makes the temporary schema, where that is the only one, and not all roles may.
+        with suppress(InsufficientPrivilege):
+            row = self.execute("SELECT current_schema()").fetchone()
+            if row and row[0] and not row[0].startswith("pg_temp_"):
+                return
+        row = self.execute("SELECT current_setting('search_path'), current_user").fetchone()
+        path, role = row or ("", "")
+        raise MigrationRefused(
+            f"there is no schema for yoyo's tables: of the search path ({path}) none exists that"
+            f" {role} may use; create one, or name another in the URL:"
+            " ?options=-csearch_path%3Dops"
+        )
 
     @contextmanager
     def lock(self, timeout: float | None = None) -> Generator[None]:

@@ -7,6 +7,7 @@ import pwd
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -174,6 +175,28 @@ def test_the_schema_of_the_url_holds_bookkeeping_and_unqualified_names(
 
     names = conn.execute("SELECT relname FROM pg_class WHERE relnamespace = 'app'::regnamespace")
     assert {"t", "_yoyo_migration", "_yoyo_log"} <= {name for (name,) in names}
+
+
+@pytest.mark.parametrize("path", ["missing", "missing,pg_temp", "pg_temp,public"])
+@pytest.mark.parametrize("may_make_temporary", [True, False])
+def test_a_session_without_a_schema_that_lasts_is_refused(
+    server: Server, conn: Connection[Any], reader: str, path: str, may_make_temporary: bool
+) -> None:
+    if not may_make_temporary:
+        conn.execute(
+            sql.SQL("REVOKE TEMPORARY ON DATABASE {} FROM PUBLIC").format(
+                sql.Identifier(conn.info.dbname)
+            )
+        )
+    as_reader = replace(server, user=reader, options=f"{server.options} -csearch_path={path}")
+
+    for command in ("apply", "list"):
+        status, said = yoyo(command, atomic_url(as_reader, conn.info.dbname), MIGRATIONS)
+
+        assert status == 2, said
+        assert "there is no schema for yoyo's tables" in said
+        assert f"none exists that {reader} may use" in said
+    assert objects(conn) == set()
 
 
 def test_the_database_of_the_environment_is_migrated(

@@ -172,6 +172,30 @@ def test_who_may_create_in_public_is_warned_of(server: Server, dbname: str, conn
     assert [text for text in warnings if "REVOKE CREATE ON SCHEMA public FROM PUBLIC" in text]
 
 
+def test_a_database_without_a_schema_for_yoyos_tables_is_refused(dbname: str, conn: Conn) -> None:
+    conn.execute("DROP SCHEMA public")
+
+    with pytest.raises(psycopg.errors.InvalidSchemaName, match="yoyo") as caught:
+        conn.execute(ROLES.read_bytes())
+
+    assert "CREATE SCHEMA" in str(caught.value.diag.message_hint)
+    conn.execute("ROLLBACK")
+
+
+def test_yoyos_tables_may_lie_in_a_schema_of_their_own(
+    server: Server, logins: Logins, dbname: str, conn: Conn
+) -> None:
+    conn.execute("DROP SCHEMA public; CREATE SCHEMA ops")
+    with_ops = replace(server, options=f"{server.options} -csearch_path=ops")
+
+    apply_roles(with_ops.dsn(dbname))
+    deploy(replace(logins, server=with_ops), dbname)
+    apply_roles(with_ops.dsn(dbname))
+
+    assert conn.execute("SELECT to_regclass('ops._yoyo_migration') IS NULL").fetchone() == (False,)
+    use(replace(logins, server=with_ops), dbname)
+
+
 def test_a_run_that_fails_leaves_nothing(server: Server, dbname: str, conn: Conn) -> None:
     broken = ROLES.read_text().replace("COMMIT;", "SELECT 1 / 0;\n\nCOMMIT;")
     assert broken != ROLES.read_text()

@@ -52,6 +52,21 @@ def test_a_dry_run_prints_the_files_and_changes_nothing(server: Server, empty_db
         assert conn.execute("SELECT to_regnamespace('runstore') IS NULL").fetchone() == (True,)
 
 
+def test_a_search_path_without_a_schema_is_told_before_anything_is_made(
+    server: Server, empty_dbname: str
+) -> None:
+    dsn = server.dsn(empty_dbname)
+    with psycopg.connect(dsn, autocommit=True) as conn:
+        conn.execute("DROP SCHEMA public")
+
+        for arguments in ([], ["--dry-run"]):
+            said = runstore("migrate", *arguments, "--dsn", dsn)
+            assert said.status == Status.REFUSED
+            assert said.err.startswith("There is no schema for yoyo's tables: ")
+
+        assert conn.execute("SELECT to_regnamespace('runstore') IS NULL").fetchone() == (True,)
+
+
 @pytest.mark.parametrize("by_service", [False, True], ids=["variables", "service"])
 def test_the_database_may_be_named_by_libpqs_environment(
     server: Server, empty_dbname: str, tmp_path: Path, by_service: bool
