@@ -95,6 +95,18 @@ BEGIN
 END
 $$;
 
+-- A role with CREATEROLE becomes a member of the owner, to give it what is there and to grant what is the owner's.
+DO $$
+DECLARE
+    caller text := current_setting('role');
+BEGIN
+    SET LOCAL ROLE runstore_owner;
+    PERFORM set_config('role', caller, true);
+EXCEPTION
+    WHEN insufficient_privilege THEN GRANT runstore_owner TO CURRENT_USER;
+END
+$$;
+
 -- What somebody else made before there were these roles becomes the owner's. yoyo's tables keep their owner, since
 -- another application's migrations may be recorded in them.
 DO $$
@@ -133,14 +145,6 @@ BEGIN
 END
 $$;
 
--- A role with CREATEROLE becomes a member of the owner, to grant what is the owner's.
-DO $$
-BEGIN
-    SET LOCAL ROLE runstore_owner;
-EXCEPTION
-    WHEN insufficient_privilege THEN GRANT runstore_owner TO CURRENT_USER;
-END
-$$;
 SET LOCAL ROLE runstore_owner;
 
 -- A new table can be read at once, yoyo's as well. Whatever else somebody may do with it has its line below.

@@ -276,6 +276,25 @@ def test_a_dba_without_superuser_makes_the_roles_and_each_logs_in_by_its_name(
         psycopg.connect(dsn_of(managed, "runstore_owner"))
 
 
+def test_a_dba_without_superuser_takes_over_what_it_migrated_itself(managed: Server) -> None:
+    succeed("apply", atomic_url(replace(managed, user="dba"), "record"), MIGRATIONS)
+
+    for _ in range(2):
+        apply_roles(dsn_of(managed, "dba"))
+    as_migrator = atomic_url(replace(managed, user="runstore_migrator"), "record")
+    succeed("rollback", as_migrator, "--revision", IDS[-1], MIGRATIONS)
+    succeed("apply", as_migrator, MIGRATIONS)
+    apply_roles(dsn_of(managed, "runstore_migrator"))
+
+    with psycopg.connect(managed.dsn("record"), autocommit=True) as conn:
+        found = {(row[0], row[2]) for row in decided(conn) if row[0] in ("table", "function")}
+    assert found == {
+        ("table", "runstore_owner"),
+        ("table", "dba"),
+        ("function", "runstore_owner"),
+    }
+
+
 def test_databases_of_a_cluster_share_the_roles(
     server: Server, logins: Logins, new_database: NewDatabase
 ) -> None:
