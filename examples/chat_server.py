@@ -15,6 +15,7 @@ need at most, and is charged what it used, also when it was stopped in the middl
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
@@ -37,6 +38,8 @@ LIMIT = 1000
 MOST_TOKENS = 100
 LOOK_EVERY = 10
 
+LOG = logging.getLogger(__name__)
+
 Pool = AsyncConnectionPool[AsyncConnection[Any]]
 
 
@@ -53,15 +56,18 @@ async def lifespan(app: Starlette) -> AsyncGenerator[dict[str, Any]]:
 async def ask(request: Request) -> Response:
     pool: Pool = request.state.pool
     user = request.headers.get("x-user", "anonymous")
-    text = str((await request.json()).get("text", ""))
-    data = NewChatRun(
-        thread_id=request.path_params["thread"],
-        subject_id=user,
-        input={"text": text},
-        exclusive=True,
-        # A browser that asks again, because it heard nothing, gets the run that it has.
-        idempotency_key=request.headers.get("idempotency-key"),
-    )
+    try:
+        text = await question(request)
+        data = NewChatRun(
+            thread_id=request.path_params["thread"],
+            subject_id=user,
+            input={"text": text},
+            exclusive=True,
+            # A browser that asks again, because it heard nothing, gets the run that it has.
+            idempotency_key=request.headers.get("idempotency-key"),
+        )
+    except (ValueError, RecursionError) as error:
+        return PlainTextResponse(f"not a question: {error}", 400)
     hold = NewReservation(
         run_id=data.id,
         subject_id=user,
@@ -77,14 +83,24 @@ async def ask(request: Request) -> Response:
                 run = await runstore.create_run(conn, data)
                 if run.id == data.id:
                     await runstore.reserve_usage(conn, hold)
-    except runstore.Conflict:
-        return PlainTextResponse("this thread is being answered already", 409)
+    except runstore.Conflict as error:
+        # The thread is being answered already, or the key was another question's.
+        return PlainTextResponse(str(error), 409)
     except runstore.QuotaExceeded as error:
         return PlainTextResponse(f"no tokens are left until {error.resets_at}", 429)
     if run.id != data.id:
         return JSONResponse({"run": str(run.id)})
     request.state.answers.create_task(answer(pool, run.id, hold.id, text))
     return JSONResponse({"run": str(run.id)}, 202)
+
+
+async def question(request: Request) -> str:
+    """Return the text of a body. Raises `ValueError`, or `RecursionError` where it is too deep."""
+    match await request.json():
+        case {"text": str(text)}:
+            return text
+        case _:
+            raise ValueError('the body is not {"text": "..."}')
 
 
 async def answer(pool: Pool, run_id: UUID, hold_id: UUID, text: str) -> None:
@@ -103,14 +119,23 @@ async def answer(pool: Pool, run_id: UUID, hold_id: UUID, text: str) -> None:
                     break
     except Exception as failure:  # noqa: BLE001 - whatever it is, the run must not stay open.
         error = type(failure).__name__
-    async with pool.connection() as conn, runstore.transaction(conn):
-        await runstore.settle_usage(conn, hold_id, {"tokens": len(words)})
-        if error:
-            await runstore.fail_run(conn, run_id, error=error)
-        elif stopped:
-            await runstore.cancel_run(conn, run_id)
-        else:
-            await runstore.complete_run(conn, run_id, output="".join(words))
+    try:
+        async with pool.connection() as conn, runstore.transaction(conn):
+            await runstore.settle_usage(conn, hold_id, {"tokens": len(words)})
+            try:
+                async with runstore.transaction(conn):
+                    if error:
+                        await runstore.fail_run(conn, run_id, error=error)
+                    elif stopped:
+                        await runstore.cancel_run(conn, run_id)
+                    else:
+                        await runstore.complete_run(conn, run_id, output="".join(words))
+            except runstore.InvalidTransition as ended:
+                # By somebody else, an operator say: what was said is charged all the same.
+                LOG.warning("%s", ended)
+    except Exception:
+        # One answer that fails must not end the others, as it would in their group.
+        LOG.exception("the end of run %s is not recorded", run_id)
 
 
 async def is_unwanted(pool: Pool, run_id: UUID) -> bool:

@@ -10,7 +10,7 @@ import pytest
 
 import chat_server
 from connections import Connect
-from runstore import get_run, get_usage, verify_usage
+from runstore import fail_run, get_run, get_usage, verify_usage
 from servers import client_of
 from streams import wait_until
 
@@ -32,8 +32,8 @@ def ask(
     )
 
 
-def started(client: httpx.Client, text: str = WORDS, **headers: str) -> UUID:
-    response = ask(client, text, **headers)
+def started(client: httpx.Client, text: str = WORDS, thread: str = "t", **headers: str) -> UUID:
+    response = ask(client, text, thread, **headers)
     assert response.status_code == 202, response.text
     return UUID(response.json()["run"])
 
@@ -132,3 +132,81 @@ def test_a_model_that_fails_leaves_a_run_that_says_so(
     wait_until(lambda: get_run(conn, run_id).finished_at is not None)
     run = get_run(conn, run_id)
     assert (run.status, run.error) == ("failed", "ConnectionError")
+
+
+def test_an_answer_that_somebody_else_ends_is_charged_and_harms_no_other(
+    client: httpx.Client, connect: Connect, caplog: pytest.LogCaptureFixture
+) -> None:
+    conn = connect()
+    ended = started(client, "word " * 90)
+    other = ask(client, WORDS, thread="another").json()["run"]
+    fail_run(conn, ended, error="an operator")
+
+    seen = events(client, UUID(other))
+    assert seen[-1][1] == "run.completed"
+    wait_until(lambda: get_usage(conn, "zoe")[0].held == 0)
+
+    assert get_run(conn, ended).error == "an operator"
+    assert verify_usage(conn).items == []
+    assert f"run {ended} is failed" in caplog.text
+    assert events(client, started(client, thread="yet another"))[-1][1] == "run.completed"
+
+
+def test_an_answer_that_cannot_be_recorded_harms_no_other(
+    client: httpx.Client,
+    connect: Connect,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def fails(*_: object) -> None:
+        raise ConnectionError("the database is gone")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("runstore.settle_usage", fails)
+        run_id = started(client)
+        wait_until(lambda: "the database is gone" in caplog.text)
+
+    assert get_run(connect(), run_id).status == "running"
+    assert events(client, started(client, thread="another"))[-1][1] == "run.completed"
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        (b"hello", "Expecting value"),
+        (b"\xff", "decode"),
+        (b"[" * 100_000, "not a question"),
+        (b"[]", "text"),
+        (b"{}", "text"),
+        (b'{"text": 7}', "text"),
+        (b'{"text": "a\\u0000b"}', "NUL"),
+    ],
+    ids=["no JSON", "no UTF-8", "deep", "list", "no text", "a number", "NUL"],
+)
+def test_a_question_that_is_none_is_refused(
+    client: httpx.Client, connect: Connect, body: bytes, reason: str
+) -> None:
+    refused = client.post("/threads/t/messages", content=body, headers={"x-user": "zoe"})
+
+    assert refused.status_code == 400
+    assert reason in refused.text
+    assert connect().execute("SELECT count(*) FROM runstore.runs").fetchall() == [(0,)]
+
+
+@pytest.mark.parametrize("header", ["x-user", "idempotency-key"])
+def test_a_header_that_says_nothing_is_refused(client: httpx.Client, header: str) -> None:
+    refused = ask(client, **{header: ""})
+
+    assert refused.status_code == 400
+    assert "at least 1 character" in refused.text
+
+
+def test_a_key_that_was_used_for_another_question_is_told(client: httpx.Client) -> None:
+    key = {"idempotency-key": "message-1"}
+    run_id = started(client, **key)
+
+    refused = ask(client, "something else", **key)
+
+    assert refused.status_code == 409
+    assert f"run {run_id}" in refused.text
+    assert "input" in refused.text
