@@ -134,6 +134,89 @@ def test_a_key_to_another_schema(shop: Conn) -> None:
     assert answer(shop, "SELECT count(DISTINCT run_id) FROM shop.work") > 1
 
 
+TEAMS = """
+CREATE TABLE shop.teams (id uuid PRIMARY KEY, lead_id uuid, note text);
+CREATE TABLE shop.users (
+    id uuid PRIMARY KEY,
+    team_id uuid {team} REFERENCES shop.teams (id),
+    boss_id uuid REFERENCES shop.users (id)
+);
+CREATE TABLE shop.badges (id uuid PRIMARY KEY, user_id uuid NOT NULL REFERENCES shop.users (id));
+ALTER TABLE shop.teams ADD COLUMN badge_id uuid {badge} REFERENCES shop.badges (id);
+ALTER TABLE shop.teams ADD FOREIGN KEY (lead_id) REFERENCES shop.users (id);
+"""
+
+
+def test_a_cycle_is_cut_where_a_reference_may_be_null(shop: Conn) -> None:
+    shop.execute(TEAMS.format(team="NOT NULL", badge="").encode())
+
+    fill(shop, "shop", rows=30)
+
+    for table, column, some in [
+        ("teams", "lead_id", False),
+        ("teams", "badge_id", False),
+        ("users", "team_id", True),
+        ("badges", "user_id", True),
+    ]:
+        counted = answer(shop, f"SELECT count({column}) FROM shop.{table}")
+        assert (counted > 0) is some, column
+        assert answer(shop, f"SELECT count(*) >= 30 FROM shop.{table}")
+
+
+def test_a_cycle_that_nothing_cuts_is_named(shop: Conn) -> None:
+    shop.execute(TEAMS.format(team="NOT NULL", badge="NOT NULL").encode())
+
+    with pytest.raises(ValueError, match="cannot fill") as caught:
+        fill(shop, "shop", rows=10)
+
+    assert {"shop.teams", "shop.users", "shop.badges"} <= {
+        word.strip(",:") for word in str(caught.value).split()
+    }
+
+
+def test_a_value_cuts_a_cycle(shop: Conn) -> None:
+    shop.execute(TEAMS.format(team="", badge="").encode())
+
+    fill(shop, "shop", rows=10, values={"users.team_id": "NULL"})
+
+    assert answer(shop, "SELECT count(team_id) FROM shop.users") == 0
+    assert answer(shop, "SELECT count(lead_id) FROM shop.teams") > 0
+    assert answer(shop, "SELECT count(badge_id) FROM shop.teams") > 0
+
+
+def test_a_value_says_what_a_reference_holds(shop: Conn) -> None:
+    first = "(SELECT min(id::text)::uuid FROM shop.customers)"
+
+    fill(shop, "shop", rows=10, values={"orders.customer_id": first})
+
+    assert answer(shop, "SELECT count(DISTINCT customer_id) FROM shop.orders") == 1
+
+
+def test_a_schema_that_does_not_exist(shop: Conn) -> None:
+    with pytest.raises(ValueError, match="there is no schema shpo"), prover(shop, schema="shpo"):
+        pass
+
+
+def test_names_with_a_per_cent_sign(shop: Conn) -> None:
+    shop.execute(
+        b'CREATE TABLE shop."t%d" ("c%d" text NOT NULL, PRIMARY KEY ("c%d"));'
+        b"""CREATE TABLE shop.u (
+            "e%s" text NOT NULL REFERENCES shop."t%d" ("c%d"),
+            "f%" text CHECK ("f%" LIKE 'a%'),
+            "g%s" text NOT NULL CHECK ("g%s" IN ('5%', '%s'))
+        )"""
+    )
+
+    fill(shop, "shop", rows=10, values={"u.f%": "'a%b'"})
+
+    assert answer(shop, 'SELECT count(*) FROM shop."t%d"') == 10
+    assert answer(shop, 'SELECT count("e%s") FROM shop.u WHERE "f%" = $$a%b$$') == 20
+    assert answer(shop, 'SELECT array_agg(DISTINCT "g%s" ORDER BY "g%s") FROM shop.u') == [
+        "%s",
+        "5%",
+    ]
+
+
 def test_a_type_that_has_no_values(shop: Conn) -> None:
     shop.execute("CREATE TABLE shop.places (at point NOT NULL)")
     with pytest.raises(

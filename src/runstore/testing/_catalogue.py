@@ -167,15 +167,20 @@ class Catalogue:
     ) -> frozenset[str]:
         # Any, and so LiteralStrings: they are conditions that the database itself holds.
         conditions: list[Any] = ["true", *checks]
-        statement = sql.SQL("SELECT {all} FROM (SELECT %s::{type} AS {name}) AS candidate").format(
-            all=sql.SQL(" AND ").join(sql.SQL("({})").format(sql.SQL(text)) for text in conditions),
-            type=sql.Identifier(type),
-            name=sql.Identifier(attribute.name),
-        )
+        # Without parameters, so that a per cent sign in a condition or a name is no placeholder.
+        statement = sql.SQL("SELECT {all} FROM (SELECT {value}::{type} AS {name}) AS candidate")
         passing: set[str] = set()
         for candidate in candidates:
+            query = statement.format(
+                all=sql.SQL(" AND ").join(
+                    sql.SQL("({})").format(sql.SQL(text)) for text in conditions
+                ),
+                value=sql.Literal(candidate),
+                type=sql.Identifier(type),
+                name=sql.Identifier(attribute.name),
+            )
             # A condition may fail on a value of a kind that it was not written for.
             with suppress(psycopg.DataError), self._conn.transaction():
-                if self._conn.execute(statement, (candidate,)).fetchone() == (True,):
+                if self._conn.execute(query).fetchone() == (True,):
                     passing.add(candidate)
         return frozenset(passing)

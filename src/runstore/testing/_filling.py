@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from graphlib import TopologicalSorter
+from functools import partial
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,6 +18,7 @@ from runstore._query import Statement, query
 from runstore._statements import many
 
 from ._catalogue import Catalogue
+from ._order import in_order
 
 _SQL: Final = _sql.parse(Path(__file__).with_name("filling.sql"))
 
@@ -71,6 +73,10 @@ class Reference(Row):
     target_schema: str
     target_name: str
     target_columns: list[str]
+    optional: bool
+
+
+_IS_OPTIONAL: Final[Callable[[Reference], bool]] = attrgetter("optional")
 
 
 @query
@@ -115,15 +121,20 @@ def fill(
     A table that refers to no other gets `rows` rows, one that refers to it twice as many, and so
     on. Rows satisfy every constraint: candidates are made at random, always the same ones, and
     those that the CHECKs and keys refuse are dropped. Texts take the values that a CHECK lists.
-    A foreign key to a table of another schema points at the rows that are there.
+    A foreign key to a table of another schema points at the rows that are there. Where tables
+    refer to each other in a cycle, a reference of it that may be NULL is NULL in all rows.
 
     `values` has SQL expressions for columns whose constraints chance does not meet, by
     `table.column`, or by `column type` for the columns of this name and type in every table,
     unless a foreign key says what they hold; `id uuid, run_id uuid` is `id` in the tables that
     have both. An expression may name other columns of its row, and those given before it.
-    Raises `ValueError` for a table that is empty and of which no candidate was accepted.
+    Raises `ValueError` for a schema that does not exist, for a table that is empty and of which no
+    candidate was accepted, and for tables that refer to each other without a NULL.
     """
+    values = values or {}
     with conn.transaction():
+        if conn.execute("SELECT FROM pg_namespace WHERE nspname = %s", [schema]).rowcount == 0:
+            raise ValueError(f"there is no schema {schema}")
         conn.execute("SELECT setseed(0.5)")
         catalogue = Catalogue(conn)
         columns: dict[str, list[FilledColumn]] = {}
@@ -132,17 +143,24 @@ def fill(
         references = list_references(conn, schema)
         conditions = list_conditions(conn, schema)
         depths: dict[str, int] = {}
-        for name in _in_order(columns, references):
+        cuts = (partial(_is_given, values), _IS_OPTIONAL)
+        order, left_out = in_order(schema, columns, references, cuts)
+        for name in order:
             table = _Table(
                 schema,
                 name,
                 columns[name],
-                [key for key in references if key.table_name == name],
+                [key for key in references if key.table_name == name and key not in left_out],
+                [key for key in left_out if key.table_name == name],
                 [check.expression for check in conditions if check.table_name == name],
             )
             above = [depths.get(key.target_name, 0) for key in table.keys]
             depths[name] = max(above, default=0) + 1
-            _Filler(conn, catalogue, table, values or {}).fill(rows * depths[name])
+            _Filler(conn, catalogue, table, values).fill(rows * depths[name])
+
+
+def _is_given(values: Mapping[str, str], key: Reference) -> bool:
+    return any(f"{key.table_name}.{column}" in values for column in key.columns)
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +171,7 @@ class _Table:
     name: str
     columns: list[FilledColumn]
     keys: list[Reference]
+    left_out: list[Reference]
     conditions: list[str]
 
     def __str__(self) -> str:
@@ -162,15 +181,6 @@ class _Table:
     def identifier(self) -> sql.Identifier:
         """Its name in SQL."""
         return sql.Identifier(self.schema, self.name)
-
-
-def _in_order(columns: Mapping[str, object], references: list[Reference]) -> Iterator[str]:
-    """Yield tables, each after those that it refers to."""
-    order = TopologicalSorter[str]({table: set() for table in columns})
-    for key in references:
-        if key.target_name != key.table_name and key.target_name in columns:
-            order.add(key.table_name, key.target_name)
-    yield from order.static_order()
 
 
 class _Filler:
@@ -228,9 +238,14 @@ class _Filler:
         """Compose an INSERT in layers: chance, each given expression, the conditions."""
         joins: list[sql.Composable] = []
         parts: dict[str, sql.Composable] = {}
+        left_out = {name for key in self._table.left_out for name in key.columns}
+        for column in self._table.columns:
+            if column.name in left_out and column.optional and column.name not in self._given:
+                parts[column.name] = _raw(f"NULL::{column.type}")
         # The columns that a row must have come from the keys that it must have.
-        for number, key in enumerate(sorted(self._table.keys, key=self._is_optional)):
-            joins.append(self._join(f"key_{number}", key, parts))
+        for number, key in enumerate(sorted(self._table.keys, key=_IS_OPTIONAL)):
+            if not self._given.keys() >= set(key.columns):
+                joins.append(self._join(f"key_{number}", key, parts))
         for column in self._columns.values():
             if column.name not in self._given and column.name not in parts:
                 parts[column.name] = _raw(self._chance(column, rows))
@@ -238,15 +253,18 @@ class _Filler:
             'SELECT {parts} FROM generate_series(%(first)s::bigint, %(last)s) AS made ("#") {joins}'
         ).format(parts=sql.SQL(", ").join(_aliased(parts)), joins=sql.SQL(" ").join(joins))
         for name, expression in self._given.items():
+            # A NULL, or a literal, would be a text.
+            known = self._columns.get(name)
+            value = f"({expression})::{known.type}" if known else expression
             made = sql.SQL("SELECT made.*, {} AS {} FROM ({}) AS made").format(
-                _raw(expression), sql.Identifier(name), made
+                _raw(value), _named(name), made
             )
         return sql.SQL(
             "INSERT INTO {table} ({names}) SELECT {names} FROM ({made}) AS made"
             " WHERE {conditions} LIMIT %(wanted)s ON CONFLICT DO NOTHING"
         ).format(
-            table=self._table.identifier,
-            names=sql.SQL(", ").join(sql.Identifier(name) for name in (*parts, *self._given)),
+            table=_named(self._table.schema, self._table.name),
+            names=sql.SQL(", ").join(_named(name) for name in (*parts, *self._given)),
             made=made,
             conditions=sql.SQL(" AND ").join(
                 [
@@ -256,7 +274,7 @@ class _Filler:
                         for text in self._table.conditions
                     ),
                     *(
-                        sql.SQL("{} IS NOT NULL").format(sql.Identifier(column.name))
+                        sql.SQL("{} IS NOT NULL").format(_named(column.name))
                         for column in self._table.columns
                         if not column.optional
                     ),
@@ -273,12 +291,12 @@ class _Filler:
         columns = list(zip(key.columns, key.target_columns, strict=True))
         shared = [pair for pair in columns if pair[0] in parts]
         chosen = sql.SQL("SELECT * FROM {} AS target").format(
-            sql.Identifier(key.target_schema, key.target_name)
+            _named(key.target_schema, key.target_name)
         )
         if shared:
             chosen += sql.SQL(" WHERE {} ORDER BY random() LIMIT 1").format(
                 sql.SQL(" AND ").join(
-                    sql.SQL("target.{} = {}").format(sql.Identifier(target), parts[column])
+                    sql.SQL("target.{} = {}").format(_named(target), parts[column])
                     for column, target in shared
                 )
             )
@@ -289,23 +307,20 @@ class _Filler:
                 " AS target"
             ).format(chosen)
             condition = sql.SQL('{alias}."#" = made."#" %% {alias}."##"').format(
-                alias=sql.Identifier(alias)
+                alias=_named(alias)
             )
-        optional = self._is_optional(key)
-        if optional:
+        if key.optional:
             condition = sql.SQL("random() < 0.5 AND {}").format(condition)
         for column, target in columns:
-            parts.setdefault(column, sql.SQL("{}.{}").format(*map(sql.Identifier, (alias, target))))
+            if column not in self._given:
+                parts.setdefault(column, _named(alias, target))
         return sql.SQL("{kind} JOIN {lateral} ({chosen}) AS {alias} ON {condition}").format(
-            kind=sql.SQL("LEFT" if optional else "INNER"),
+            kind=sql.SQL("LEFT" if key.optional else "INNER"),
             lateral=sql.SQL("LATERAL" if shared else ""),
             chosen=chosen,
-            alias=sql.Identifier(alias),
+            alias=_named(alias),
             condition=condition,
         )
-
-    def _is_optional(self, key: Reference) -> bool:
-        return any(self._columns[column].optional for column in key.columns)
 
     def _chance(self, column: FilledColumn, rows: int) -> str:
         expression = self._chosen(column, rows)
@@ -342,6 +357,10 @@ class _Filler:
         return f"'value-' || floor(random() * {max(rows // _SHARED, 2)})::text"
 
 
+def _named(*names: str) -> sql.Identifier:
+    return sql.Identifier(*(name.replace("%", "%%") for name in names))
+
+
 def _raw(text: str) -> sql.SQL:
     # Any, and so a LiteralString: it comes from the catalogue and from the tests themselves.
     literal: Any = text.replace("%", "%%")
@@ -350,4 +369,4 @@ def _raw(text: str) -> sql.SQL:
 
 def _aliased(parts: Mapping[str, sql.Composable]) -> Iterator[sql.Composable]:
     for name, part in parts.items():
-        yield sql.SQL("{} AS {}").format(part, sql.Identifier(name))
+        yield sql.SQL("{} AS {}").format(part, _named(name))

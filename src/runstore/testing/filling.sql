@@ -46,8 +46,9 @@ WHERE pg_namespace.nspname = %(schema)s
     AND pg_constraint.contype = 'c';
 
 -- name: list_references :many
--- List the foreign keys of a schema's tables, those of most columns first.
--- not null: columns, columns[], target_columns, target_columns[]
+-- List the foreign keys of a schema's tables, those of most columns first. Optional says that a
+-- row may have NULL in one of the columns.
+-- not null: columns, columns[], target_columns, target_columns[], optional
 SELECT
     pg_class.relname AS table_name,
     ARRAY(
@@ -69,7 +70,14 @@ SELECT
                 key.number = pg_attribute.attnum
                 AND pg_constraint.confrelid = pg_attribute.attrelid
         ORDER BY key.place
-    ) AS target_columns
+    ) AS target_columns,
+    EXISTS (
+        SELECT
+        FROM pg_catalog.pg_attribute
+        WHERE pg_constraint.conrelid = pg_attribute.attrelid
+            AND pg_attribute.attnum = ANY(pg_constraint.conkey)
+            AND NOT pg_attribute.attnotnull
+    ) AS optional
 FROM pg_catalog.pg_constraint
 INNER JOIN pg_catalog.pg_class ON pg_constraint.conrelid = pg_class.oid
 INNER JOIN pg_catalog.pg_class AS target ON pg_constraint.confrelid = target.oid
