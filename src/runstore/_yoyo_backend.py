@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 _LOCK_WAIT: Final = "600"
 _POLL_SECONDS: Final = 0.2
 _CONNECTION: Final = {"application_name": "yoyo", "connect_timeout": "10"}
+# In SQL_ASCII, which the environment may ask for, psycopg reads no text but bytes.
+_ENCODING: Final = {"client_encoding": "UTF8"}
 
 _LOG: Final = logging.getLogger("yoyo.migrations")
 
@@ -75,7 +77,8 @@ class AtomicPostgresqlBackend(PostgresqlPsycopgBackend):
         # libpq takes an empty name for the user's, and only without one asks PGDATABASE and the
         # service.
         database = dburi.database or None
-        return super().connect(dburi._replace(database=database, args={**_CONNECTION, **args}))
+        args = {**_CONNECTION, **args, **_ENCODING}
+        return super().connect(dburi._replace(database=database, args=args))
 
     def init_connection(self, connection: Connection[Any]) -> None:
         """Let the server notice within half a second that we died, in mid-statement too."""
@@ -88,15 +91,24 @@ class AtomicPostgresqlBackend(PostgresqlPsycopgBackend):
             )
 
     def init_database(self) -> None:
-        """Refuse a session that has no place for what is to last.
+        """Refuse a database that cannot hold what the migrations make, or their record.
 
         yoyo would create its lock's table, and probe for transactional DDL.
         """
         try:
+            self._refuse_other_encodings()
             self._refuse_no_schema()
         except BaseException:
             self.connection.close()
             raise
+
+    def _refuse_other_encodings(self) -> None:
+        row = self.execute("SELECT current_setting('server_encoding')").fetchone()
+        if row and row[0] != "UTF8":
+            raise MigrationRefused(
+                f"the database's encoding is {row[0]}, and has to be UTF8: make another one, by"
+                " CREATE DATABASE ... TEMPLATE template0 ENCODING 'UTF8'"
+            )
 
     def _refuse_no_schema(self) -> None:
         # Asking makes the temporary schema, where that is the only one, and not all roles may.

@@ -199,6 +199,36 @@ def test_a_session_without_a_schema_that_lasts_is_refused(
     assert objects(conn) == set()
 
 
+@pytest.mark.parametrize("encoding", ["LATIN1", "SQL_ASCII"])
+def test_a_database_of_another_encoding_is_refused(
+    server: Server, conn: Connection[Any], encoding: str
+) -> None:
+    name = f"{conn.info.dbname}_{encoding.lower()}"
+    create = "CREATE DATABASE {} TEMPLATE template0 ENCODING {} LC_COLLATE 'C' LC_CTYPE 'C'"
+    conn.execute(sql.SQL(create).format(sql.Identifier(name), encoding))
+    try:
+        status, said = yoyo("apply", atomic_url(server, name), MIGRATIONS)
+
+        with psycopg.connect(server.dsn(name)) as other:
+            assert objects(other) == set()
+    finally:
+        conn.execute(sql.SQL("DROP DATABASE {}").format(sql.Identifier(name)))
+
+    assert status == 2
+    assert f"the database's encoding is {encoding}, and has to be UTF8" in said
+
+
+@pytest.mark.parametrize("encoding", ["SQL_ASCII", "LATIN1"])
+def test_the_encoding_of_the_client_does_not_matter(
+    url: str, conn: Connection[Any], tmp_path: Path, encoding: str
+) -> None:
+    write(tmp_path, "x-0001", f"{TABLE} COMMENT ON TABLE t IS '\u00e9';")
+    succeed("apply", f"{url}&client_encoding={encoding}", tmp_path)
+
+    assert applied(conn) == ["x-0001"]
+    assert conn.execute("SELECT obj_description('t'::regclass)").fetchone() == ("\u00e9",)
+
+
 def test_the_database_of_the_environment_is_migrated(
     server: Server, conn: Connection[Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

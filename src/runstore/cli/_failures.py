@@ -15,7 +15,7 @@ from runstore.errors import NotFound, RunstoreError
 
 from ._statuses import Status
 
-_UNMIGRATED: Final = (
+UNMIGRATED: Final = (
     errors.InvalidSchemaName,
     errors.UndefinedColumn,
     errors.UndefinedFunction,
@@ -55,7 +55,7 @@ def explain(error: BaseException, dsn: str) -> Failure:
 def _explain(error: BaseException, dsn: str) -> tuple[Status, str]:
     if isinstance(error, NotFound):
         return Status.ABSENT, _sentence(_worded(error))
-    if isinstance(error, _UNMIGRATED):
+    if isinstance(error, UNMIGRATED):
         return Status.UNMIGRATED, (
             "The database lacks the schema that this version needs:"
             " `runstore check` says what is missing, `runstore migrate` applies it."

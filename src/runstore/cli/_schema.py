@@ -14,7 +14,7 @@ from psycopg.conninfo import conninfo_to_dict
 from runstore import _sql
 from runstore.schema import SchemaCheck, check_schema
 
-from ._failures import Told
+from ._failures import UNMIGRATED, Told
 from ._session import Session, on_database
 from ._statuses import Status
 from ._terminal import progress, stderr
@@ -110,6 +110,10 @@ def _opened(dsn: str) -> Generator[tuple[DatabaseBackend, MigrationList]]:
         raise Told(str(error), Status.REFUSED) from None
     except LockTimeout as error:
         raise Told(str(error), Status.UNANSWERED) from None
+    except UNMIGRATED as error:
+        # What every other command answers to it: to migrate.
+        reason = error.diag.message_primary
+        raise Told(f"the database refused: {reason}", Status.UNANSWERED) from None
 
 
 def _show(session: Session) -> None:

@@ -10,7 +10,7 @@ from psycopg.conninfo import conninfo_to_dict
 from yoyo.connections import parse_uri
 
 from command import runstore
-from deploys import IDS, libpq_variables
+from deploys import IDS, MIGRATIONS, atomic_url, libpq_variables, succeed
 from runstore import _sql
 from runstore.cli._schema import yoyo_url
 from runstore.cli._statuses import Status
@@ -115,6 +115,29 @@ def test_a_migration_that_fails_is_told_and_leaves_what_was_applied(
     assert said.status == Status.UNANSWERED
     assert said.err.endswith('The database refused: schema "runstore" already exists\n')
     assert runstore("check", "--json", "--dsn", dsn).json["applied"] == []
+
+
+@pytest.mark.owner
+def test_a_migration_that_lacks_what_it_builds_on_is_not_told_to_migrate(
+    server: Server, empty_dbname: str
+) -> None:
+    succeed("mark", atomic_url(server, empty_dbname), "--revision", IDS[0], MIGRATIONS)
+
+    said = runstore("migrate", "--dsn", server.dsn(empty_dbname))
+
+    assert said.status == Status.UNANSWERED
+    assert said.err.endswith('The database refused: schema "runstore" does not exist.\n')
+
+
+@pytest.mark.parametrize("encoding", ["SQL_ASCII", "LATIN1"])
+def test_the_encoding_of_the_environment_does_not_matter(
+    server: Server, empty_dbname: str, encoding: str
+) -> None:
+    dsn = server.dsn(empty_dbname)
+
+    said = runstore("migrate", "--json", "--dsn", dsn, PGCLIENTENCODING=encoding)
+
+    assert said.json == {"applied": IDS}
 
 
 @pytest.mark.parametrize(
