@@ -95,16 +95,17 @@ def find_binaries() -> Path:
 
 
 @contextmanager
-def throwaway_server(parent: str | Path = PARENT) -> Generator[Server]:
+def throwaway_server(parent: str | Path = PARENT, *, own: bool = False) -> Generator[Server]:
     """Start an empty server whose data end with the block.
 
     It is fast because it never waits for the disk. Its folder is a new one in `parent`, which
     every account can reach and whose path is short, such as `/dev/shm`: in memory, many databases
     are made and dropped in a fraction of the time. When `RUNSTORE_TEST_DSN` names a running
     server, that one is used and left running; of the DSN only host, port, user, password,
-    database and options are kept.
+    database and options are kept. An `own` server is started whatever the environment says.
     """
-    if dsn := os.environ.get("RUNSTORE_TEST_DSN"):
+    dsn = os.environ.get("RUNSTORE_TEST_DSN")
+    if dsn and not own:
         yield _running_server(dsn)
         return
     with programs(find_binaries(), parent=parent) as postgres:

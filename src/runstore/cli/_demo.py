@@ -49,13 +49,13 @@ def demo(session: Session, *, data_dir: Path | None, stop: bool, pace: float) ->
     is called.
     """
     if session.dsn:
-        _record(session, session.dsn, pace)
+        _record(session, session.dsn, pace, stays=True)
         return
     with _server(data_dir) as server:
         dsn = server.dsn(_DATABASE)
         _create_database(server)
         apply_migrations(dsn)
-        _record(session, dsn, pace)
+        _record(session, dsn, pace, stays=not stop)
         if not stop:
             console = stderr()
             console.print("\nPostgreSQL runs until Enter or Ctrl-C. In another terminal:")
@@ -70,18 +70,20 @@ def _wait_for_enter() -> None:
             signal.pause()
 
 
-def _record(session: Session, dsn: str, pace: float) -> None:
+def _record(session: Session, dsn: str, pace: float, *, stays: bool) -> None:
     with connect(dsn) as conn, progress("Recording", total=3) as bar:
         made = record_demo(conn, pace, bar.advance)
     if session.json:
         session.answer({name: str(id) for name, id in made.named().items()})
         return
-    for line in _to_try(made):
-        click.echo(line)
+    click.echo("Recorded a pipeline, a chat, and a run that waits for an answer.")
+    if stays:
+        for line in _to_try(made):
+            click.echo(line)
 
 
 def _to_try(made: DemoRuns) -> Generator[str]:
-    yield "Recorded a pipeline, a chat, and a run that waits for an answer. To try:"
+    yield "To try:"
     yield "  runstore runs"
     yield f"  runstore show {made.pipeline}"
     yield f"  runstore events {made.chat}"
@@ -94,7 +96,7 @@ def _to_try(made: DemoRuns) -> Generator[str]:
 
 @contextmanager
 def _server(data_dir: Path | None) -> Generator[Server]:
-    made = throwaway_server() if data_dir is None else persistent_server(data_dir)
+    made = throwaway_server(own=True) if data_dir is None else persistent_server(data_dir)
     with ExitStack() as stack:
         try:
             server = stack.enter_context(made)

@@ -5,11 +5,13 @@ import signal
 import subprocess
 from typing import Any
 
+import psycopg
 from psycopg import Connection
 
 from command import runstore, start
 from logins import Logins
 from runstore import verify_run_events, verify_usage
+from runstore.embedded import Server
 
 
 def test_the_demonstration_gives_every_command_something(
@@ -31,7 +33,7 @@ def test_the_demonstration_gives_every_command_something(
 def test_what_is_recorded_is_told_with_what_to_try(database: str) -> None:
     said = runstore("demo", "--pace", 0, "--dsn", database)
 
-    for line in said.out.splitlines()[1:]:
+    for line in said.out.split("To try:\n")[1].splitlines():
         command, *arguments = line.split()[1:]
         if command != "export":
             assert runstore(command, *arguments, "--dsn", database).status == 0, line
@@ -46,6 +48,26 @@ def test_the_demonstration_writes_into_no_database_that_was_not_named(database: 
     said = runstore("demo", "--pace", 0, "--stop", DATABASE_URL=database)
     assert said.status == 0
     assert runstore("runs", "--json", "--dsn", database).json["runs"] == []
+
+
+def test_the_demonstration_starts_a_server_of_its_own_beside_a_running_one(server: Server) -> None:
+    with psycopg.connect(server.dsn(server.maintenance_dbname), autocommit=True) as conn:
+        names = "SELECT array_agg(datname ORDER BY datname) FROM pg_database"
+        before = conn.execute(names).fetchone()
+
+        dsn = server.dsn(server.maintenance_dbname)
+        said = runstore("demo", "--pace", 0, "--stop", RUNSTORE_TEST_DSN=dsn)
+
+        assert said.status == 0
+        assert conn.execute(names).fetchone() == before
+
+
+def test_what_is_stopped_is_not_to_be_tried() -> None:
+    said = runstore("demo", "--pace", 0, "--stop")
+
+    assert said.status == 0
+    assert "To try" not in said.out
+    assert "runstore show" not in said.out
 
 
 def test_the_demonstrations_server_ends_at_ctrl_c() -> None:
