@@ -4,12 +4,16 @@
 -- other lock for longer than a moment, and so makes nobody wait for longer.
 
 -- name: begin_batch :one
--- Until the transaction ends: wait for no lock for longer than a moment, go by indexes whatever the
--- statistics say, which still count what is deleted, and be of this tenant.
--- not null: lock_timeout, enable_seqscan, tenant_id
+-- Until the transaction ends: wait for no lock for longer than a moment, be of this tenant, and go
+-- row by row in the order of an index whatever the statistics say, which still count what is deleted:
+-- all that reads more than a batch first is more than a batch, each time.
+-- not null: lock_timeout, enable_seqscan, enable_bitmapscan, enable_hashjoin, enable_mergejoin, tenant_id
 SELECT
     set_config('lock_timeout', '50ms', true) AS lock_timeout,
     set_config('enable_seqscan', 'off', true) AS enable_seqscan,
+    set_config('enable_bitmapscan', 'off', true) AS enable_bitmapscan,
+    set_config('enable_hashjoin', 'off', true) AS enable_hashjoin,
+    set_config('enable_mergejoin', 'off', true) AS enable_mergejoin,
     set_config(
         'runstore.tenant_id', coalesce(%(tenant_id)s::text, runstore.current_tenant_id()), true
     ) AS tenant_id;

@@ -100,7 +100,7 @@ class Stretch:
 
 
 @query
-@reads(str, str, str)
+@reads(str, str, str, str, str, str)
 def begin_batch(tenant_id: str | None) -> Statement[None]:
     """Wait for no lock for over 50 ms, read by index, and be of this tenant: in a transaction."""
     return Statement(_SQL["begin_batch"], {"tenant_id": tenant_id}, lambda _: None)

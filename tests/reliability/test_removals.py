@@ -6,11 +6,12 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 import pytest
-from psycopg import Connection
+from psycopg import ClientCursor, Connection
 from psycopg.rows import TupleRow
 
 from connections import BlockingCaller, Connect
@@ -30,6 +31,7 @@ from runstore import (
     purge_runs,
     run_removals,
     transaction,
+    usage_purges,
 )
 from runstore._query import drive
 from runstore.embedded import Server
@@ -159,6 +161,37 @@ def test_what_is_deleted_is_found_by_index_whatever_the_statistics_say(connect: 
     with transaction(conn):
         run_removals.begin_batch(conn, None)
         assert "Seq Scan" not in plan()
+
+
+def test_a_batch_of_old_usage_reads_what_it_deletes_whatever_the_statistics_say(
+    connect: Connect,
+) -> None:
+    conn = connect()
+    old = {"created_at": datetime.now(UTC) - timedelta(days=400), "number": 20_000}
+    conn.execute(
+        "INSERT INTO runstore.usage_logs (id, meter, subject_id, amount, created_at)"
+        " SELECT gen_random_uuid(), 'tokens', 'user-1', 7, %(created_at)s"
+        " FROM generate_series(1, %(number)s)",
+        old,
+    )
+    conn.execute(
+        "INSERT INTO runstore.usage_reservations (id, subject_id, amounts, status, expires_at)"
+        " SELECT gen_random_uuid(), 'user-1', '{\"tokens\": 7}', 'held', now()"
+        " FROM generate_series(1, %(number)s)",
+        old,
+    )
+    conn.execute("ANALYZE runstore.usage_logs, runstore.usage_reservations")
+
+    def sorts_the_log() -> bool:
+        batch = usage_purges.delete_old_usage_logs.bind(["user-1"], datetime.now(UTC), 100)
+        rows = ClientCursor(conn).execute(f"EXPLAIN {batch.sql.text}".encode(), batch.parameters)
+        return any("Sort Key: usage_logs.created_at" in line for (line,) in rows)
+
+    # As many reservations as entries, so that nearly all of these look like theirs.
+    assert sorts_the_log()
+    with transaction(conn):
+        run_removals.begin_batch(conn, None)
+        assert not sorts_the_log()
 
 
 def test_the_index_of_a_long_log_forgets_it_before_its_run_is_locked(connect: Connect) -> None:
