@@ -5,8 +5,8 @@
 
 -- name: begin_batch :one
 -- Until the transaction ends: wait for no lock for longer than a moment, be of this tenant, and go
--- row by row in the order of an index whatever the statistics say, which still count what is deleted:
--- all that reads more than a batch first is more than a batch, each time.
+-- row by row in the order of an index whatever the statistics say, which still count what is deleted,
+-- so that no batch reads more than it needs.
 -- not null: lock_timeout, enable_seqscan, enable_bitmapscan, enable_hashjoin, enable_mergejoin, tenant_id
 SELECT
     set_config('lock_timeout', '50ms', true) AS lock_timeout,

@@ -162,32 +162,25 @@ ORDER BY subject_id;
 
 -- name: delete_old_usage_logs :one
 -- Delete some entries of these subjects that were logged before a time, carry over what they had in
--- counters that are there, and count them. The entries of a reservation stay as long as it does.
--- not null: row_count
+-- counters that are there, and count their rows and those found. An entry goes with the rows of all of
+-- its meters, or stays; the entries of a reservation stay as long as it does.
+-- not null: found_count, row_count
 WITH given AS (
     SELECT unnest(%(subject_ids)s::text[]) AS subject_id
 ),
 
-old AS MATERIALIZED (
+found AS MATERIALIZED (
     SELECT
-        old.id,
-        old.meter,
-        old.tenant_id,
-        old.subject_id,
-        old.amount,
-        old.quota_ids,
-        old.window_starts
+        found.id,
+        found.tenant_id,
+        found.subject_id
     FROM given
     CROSS JOIN
         LATERAL (
             SELECT
                 usage_logs.id,
-                usage_logs.meter,
                 usage_logs.tenant_id,
-                usage_logs.subject_id,
-                usage_logs.amount,
-                usage_logs.quota_ids,
-                usage_logs.window_starts
+                usage_logs.subject_id
             FROM runstore.usage_logs
             WHERE usage_logs.tenant_id = runstore.current_tenant_id()
                 AND usage_logs.subject_id = given.subject_id
@@ -202,9 +195,65 @@ old AS MATERIALIZED (
                 usage_logs.meter
             LIMIT %(row_limit)s
             FOR UPDATE SKIP LOCKED
-        ) AS old
+        ) AS found
     -- The same.
     LIMIT %(row_limit)s -- noqa: AM09
+),
+
+locked_entry AS MATERIALIZED (
+    SELECT
+        usage_logs.id,
+        usage_logs.meter,
+        usage_logs.tenant_id,
+        usage_logs.subject_id,
+        usage_logs.amount,
+        usage_logs.quota_ids,
+        usage_logs.window_starts
+    FROM (
+        SELECT DISTINCT
+            id,
+            tenant_id,
+            subject_id
+        FROM found
+    ) AS entry
+    INNER JOIN runstore.usage_logs
+        ON
+            entry.id = usage_logs.id
+            AND entry.tenant_id = usage_logs.tenant_id
+            AND entry.subject_id = usage_logs.subject_id
+    FOR UPDATE OF usage_logs SKIP LOCKED
+),
+
+counted_entry AS (
+    SELECT
+        id,
+        meter,
+        tenant_id,
+        subject_id,
+        amount,
+        quota_ids,
+        window_starts,
+        count(*) OVER (PARTITION BY id, tenant_id, subject_id) AS locked_count
+    FROM locked_entry
+),
+
+old AS MATERIALIZED (
+    SELECT
+        id,
+        meter,
+        tenant_id,
+        subject_id,
+        amount,
+        quota_ids,
+        window_starts
+    FROM counted_entry
+    WHERE locked_count = (
+            SELECT count(*)
+            FROM runstore.usage_logs
+            WHERE usage_logs.id = counted_entry.id
+                AND usage_logs.tenant_id = counted_entry.tenant_id
+                AND usage_logs.subject_id = counted_entry.subject_id
+        )
 ),
 
 carry AS MATERIALIZED (
@@ -265,5 +314,6 @@ deleted AS (
     RETURNING usage_logs.id
 )
 
-SELECT count(*) AS row_count
-FROM deleted;
+SELECT
+    (SELECT count(*) FROM found) AS found_count,
+    (SELECT count(*) FROM deleted) AS row_count;

@@ -16,7 +16,7 @@ from ._batches import Batches, in_batches
 from ._models import Key, Moment, Page, Row
 from ._pages import MAX_PAGE_SIZE
 from ._query import Statement, Steps, query, reads
-from ._statements import many
+from ._statements import maker, many
 from .errors import InvalidPayload
 from .quotas import Quota, list_quotas
 from .run_removals import begin_batch
@@ -38,6 +38,16 @@ class LoggedSubject(Row):
 
     subject_id: str
     logged_since: datetime
+
+
+class DeletedEntries(Row):
+    """How many rows of old entries a batch found, and how many it deleted.
+
+    It finds fewer when it comes to the middle of an entry, and more when one is in somebody's use.
+    """
+
+    found_count: int
+    row_count: int
 
 
 OnBatch = Callable[[UsagePurge], object]
@@ -92,14 +102,14 @@ def list_logged_subjects(
 
 
 @query
-@reads(int)
 def delete_old_usage_logs(
     subject_ids: Sequence[str], before: datetime, row_limit: int
-) -> Statement[int]:
-    """Delete some of the entries of subjects, carry them over, and return their number."""
+) -> Statement[DeletedEntries]:
+    """Delete some of the entries of subjects, each of them whole, and carry them over."""
     parameters = {"subject_ids": list(subject_ids), "before": before, "row_limit": row_limit}
+    make = maker(DeletedEntries)
     return Statement(
-        _SQL["delete_old_usage_logs"], parameters, lambda rows: rows[0][0], prepare=False
+        _SQL["delete_old_usage_logs"], parameters, lambda rows: make(rows[0]), prepare=False
     )
 
 
@@ -124,9 +134,10 @@ def purge_usage(
     what the log still has, and an id that is gone protects from no repetition: let `before` be
     older than what is billed and retried.
 
-    In batches of at most `page_size` rows, each of them a transaction of its own. It may be
-    stopped at any point and called again. `on_batch` is given what was done so far; what it raises
-    ends the purge there. A `dry_run` answers what would be done, and writes nothing.
+    In batches of at most `page_size` rows, and the other meters of the last entry, each of them a
+    transaction of its own. It may be stopped at any point and called again: an entry goes whole.
+    `on_batch` is given what was done so far; what it raises ends the purge there. A `dry_run`
+    answers what would be done, and writes nothing.
 
     What somebody else has locked is passed over, and no lock is waited for over 50 ms; the next
     purge takes it. Two purges at once do no harm. A tenant that is None is the session's own. In
@@ -190,23 +201,31 @@ class _Purge:
         return self.bounded(list_logged_subjects.bind(after_subject_id, self.page_size))
 
     def _remove_logs_of(self, subject_ids: list[str]) -> Batches[bool]:
-        return self._remove(
-            "usage_logs",
-            partial(delete_old_usage_logs.bind, subject_ids, self.before, self.page_size),
-        )
+        """Delete batch by batch; False: a lock was waited for in vain."""
+        batch = partial(delete_old_usage_logs.bind, subject_ids, self.before, self.page_size)
+        while True:
+            try:
+                deleted: DeletedEntries = yield self.bounded(batch())
+            except LockNotAvailable:
+                return False
+            self._add("usage_logs", deleted.row_count)
+            if not deleted.row_count or deleted.found_count < self.page_size:
+                return True
 
-    def _remove(self, table: str, batch: Callable[[], Statement[int]]) -> Batches[bool]:
-        """Delete batch by batch until one is not full; False: a lock was waited for in vain."""
+    def _remove(self, table: str, batch: Callable[[], Statement[int]]) -> Batches[None]:
+        """Delete batch by batch until one is not full, or a lock was waited for in vain."""
         count = self.page_size
         while count == self.page_size:
             try:
                 count = yield self.bounded(batch())
             except LockNotAvailable:
-                return False
-            self.rows[table] += count
-            if count and self.on_batch is not None:
-                self.on_batch(self.report())
-        return True
+                return
+            self._add(table, count)
+
+    def _add(self, table: str, count: int) -> None:
+        self.rows[table] += count
+        if count and self.on_batch is not None:
+            self.on_batch(self.report())
 
     def bounded(self, statement: Statement[R]) -> Steps[R]:
         yield from begin_batch.bind(self.tenant_id)

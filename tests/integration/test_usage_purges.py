@@ -257,6 +257,28 @@ def test_a_stopped_purge_goes_on(committed_call: Caller) -> None:
     assert used_and_held(call) == [(30, 0)]
 
 
+@pytest.mark.parametrize("page_size", [1, 2, 4])
+def test_an_entry_goes_with_all_of_its_meters_or_stays(
+    committed_call: Caller, page_size: int
+) -> None:
+    call = committed_call
+    entries = [new_usage(amounts={"tokens": 1, "calls": 2, "seconds": 3}) for _ in range(2)]
+    for data in entries:
+        call(record_usage, data)
+    pass_time(call)
+
+    def stop(done: UsagePurge) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        call(purge_usage, A_MONTH_AGO, page_size=page_size, on_batch=stop)
+
+    assert [len(call(record_usage, data)) for data in entries] == [3, 3]
+    pass_time(call)
+    call(purge_usage, A_MONTH_AGO, page_size=page_size)
+    assert rows_of(contents(call)) == {}
+
+
 @pytest.mark.parametrize("page_size", [0, 10_001])
 def test_a_page_size_out_of_range_is_refused(committed_call: Caller, page_size: int) -> None:
     with pytest.raises(InvalidPayload, match="page_size"):
@@ -323,6 +345,26 @@ def test_a_row_that_somebody_has_locked_is_passed_over(connect: Connect, table: 
         assert broken(call) == {}
     call(purge_usage, A_MONTH_AGO)
     assert rows_of(contents(call)) == {}
+
+
+def test_an_entry_of_which_somebody_has_a_row_locked_stays_whole(connect: Connect) -> None:
+    call = BlockingCaller(connect(), in_transaction=False)
+    amounts = {"tokens": 1, "calls": 2, "seconds": 3}
+    entries = [new_usage(amounts=amounts) for _ in range(3)]
+    for data in entries:
+        call(record_usage, data)
+        pass_time(call)
+    holder = connect()
+    with holder.transaction():
+        holder.execute(
+            "SELECT FROM runstore.usage_logs WHERE id = %s AND meter = 'seconds' FOR UPDATE",
+            [entries[1].id],
+        )
+        assert call(purge_usage, A_MONTH_AGO, page_size=4).rows == {"usage_logs": 6}
+        left = contents(call)["usage_logs"]
+        assert [row["id"] for row in left] == [str(entries[1].id)] * 3
+
+    assert call(purge_usage, A_MONTH_AGO).rows == {"usage_logs": 3}
 
 
 def test_what_is_used_during_a_purge_is_counted_once(connect: Connect) -> None:
