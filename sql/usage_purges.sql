@@ -163,8 +163,9 @@ ORDER BY subject_id;
 -- name: delete_old_usage_logs :one
 -- Delete some entries of these subjects that were logged before a time, carry over what they had in
 -- counters that are there, and count their rows and those found. An entry goes with the rows of all of
--- its meters, or stays; the entries of a reservation stay as long as it does.
--- not null: found_count, row_count
+-- its meters, or stays; the entries of a reservation stay as long as it does. Who does not wait for
+-- counters leaves all of those subjects of which somebody has one locked, and is told who they are.
+-- not null: found_count, row_count, busy_subject_ids, busy_subject_ids[]
 WITH given AS (
     SELECT unnest(%(subject_ids)s::text[]) AS subject_id
 ),
@@ -272,6 +273,24 @@ carry AS MATERIALIZED (
         counted.window_start
 ),
 
+waited AS MATERIALIZED (
+    SELECT usage_counters.quota_id
+    FROM carry
+    INNER JOIN runstore.usage_counters
+        ON
+            carry.tenant_id = usage_counters.tenant_id
+            AND carry.subject_id = usage_counters.subject_id
+            AND carry.quota_id = usage_counters.quota_id
+            AND carry.window_start = usage_counters.window_start
+    WHERE %(wait)s
+    ORDER BY
+        usage_counters.tenant_id,
+        usage_counters.subject_id,
+        usage_counters.quota_id,
+        usage_counters.window_start
+    FOR UPDATE OF usage_counters
+),
+
 locked AS MATERIALIZED (
     SELECT
         usage_counters.tenant_id,
@@ -286,12 +305,33 @@ locked AS MATERIALIZED (
             AND carry.subject_id = usage_counters.subject_id
             AND carry.quota_id = usage_counters.quota_id
             AND carry.window_start = usage_counters.window_start
+    WHERE (SELECT count(*) FROM waited) >= 0
     ORDER BY
         usage_counters.tenant_id,
         usage_counters.subject_id,
         usage_counters.quota_id,
         usage_counters.window_start
-    FOR UPDATE OF usage_counters
+    FOR UPDATE OF usage_counters SKIP LOCKED
+),
+
+busy AS MATERIALIZED (
+    SELECT
+        usage_counters.subject_id,
+        usage_counters.quota_id,
+        usage_counters.window_start
+    FROM carry
+    INNER JOIN runstore.usage_counters
+        ON
+            carry.tenant_id = usage_counters.tenant_id
+            AND carry.subject_id = usage_counters.subject_id
+            AND carry.quota_id = usage_counters.quota_id
+            AND carry.window_start = usage_counters.window_start
+    EXCEPT
+    SELECT
+        subject_id,
+        quota_id,
+        window_start
+    FROM locked
 ),
 
 carried AS (
@@ -302,6 +342,7 @@ carried AS (
         AND usage_counters.subject_id = locked.subject_id
         AND usage_counters.quota_id = locked.quota_id
         AND usage_counters.window_start = locked.window_start
+        AND locked.subject_id NOT IN (SELECT busy.subject_id FROM busy)
 ),
 
 deleted AS (
@@ -311,9 +352,11 @@ deleted AS (
         AND usage_logs.meter = old.meter
         AND usage_logs.tenant_id = old.tenant_id
         AND usage_logs.subject_id = old.subject_id
+        AND old.subject_id NOT IN (SELECT busy.subject_id FROM busy)
     RETURNING usage_logs.id
 )
 
 SELECT
     (SELECT count(*) FROM found) AS found_count,
-    (SELECT count(*) FROM deleted) AS row_count;
+    (SELECT count(*) FROM deleted) AS row_count,
+    ARRAY(SELECT DISTINCT busy.subject_id FROM busy ORDER BY busy.subject_id) AS busy_subject_ids;

@@ -43,11 +43,13 @@ class LoggedSubject(Row):
 class DeletedEntries(Row):
     """How many rows of old entries a batch found, and how many it deleted.
 
-    It finds fewer when it comes to the middle of an entry, and more when one is in somebody's use.
+    It deletes more when it ends in the middle of an entry, and fewer when somebody has a row of one
+    locked, or has a counter locked of one of `busy_subject_ids`.
     """
 
     found_count: int
     row_count: int
+    busy_subject_ids: list[str]
 
 
 OnBatch = Callable[[UsagePurge], object]
@@ -103,10 +105,18 @@ def list_logged_subjects(
 
 @query
 def delete_old_usage_logs(
-    subject_ids: Sequence[str], before: datetime, row_limit: int
+    subject_ids: Sequence[str], before: datetime, row_limit: int, *, wait: bool
 ) -> Statement[DeletedEntries]:
-    """Delete some of the entries of subjects, each of them whole, and carry them over."""
-    parameters = {"subject_ids": list(subject_ids), "before": before, "row_limit": row_limit}
+    """Delete some of the entries of subjects, each of them whole, and carry them over.
+
+    Waits for their counters, or leaves the subjects of which somebody has one locked.
+    """
+    parameters = {
+        "subject_ids": list(subject_ids),
+        "before": before,
+        "row_limit": row_limit,
+        "wait": wait,
+    }
     make = maker(DeletedEntries)
     return Statement(
         _SQL["delete_old_usage_logs"], parameters, lambda rows: make(rows[0]), prepare=False
@@ -139,9 +149,10 @@ def purge_usage(
     `on_batch` is given what was done so far; what it raises ends the purge there. A `dry_run`
     answers what would be done, and writes nothing.
 
-    What somebody else has locked is passed over, and no lock is waited for over 50 ms; the next
-    purge takes it. Two purges at once do no harm. A tenant that is None is the session's own. In
-    an open transaction: `psycopg.ProgrammingError`.
+    What somebody else has locked is passed over, but for counters: each of them is waited for, up
+    to 50 ms, and meanwhile only those of the same subject are locked. The next purge takes what is
+    left. Two purges at once do no harm. A tenant that is None is the session's own. In an open
+    transaction: `psycopg.ProgrammingError`.
     """
     if not 1 <= page_size <= MAX_PAGE_SIZE:
         raise InvalidPayload("page_size", f"must be from 1 to {MAX_PAGE_SIZE}")
@@ -188,29 +199,38 @@ class _Purge:
                 return
 
     def remove_logs(self) -> Batches[None]:
+        """Delete entries of many subjects at once without waiting, then of one of the others each.
+
+        While a batch waits for a counter, nobody has to wait for those of another subject.
+        """
         subjects: list[LoggedSubject] = yield self._look(None)
         while subjects:
             old = [each.subject_id for each in subjects if each.logged_since < self.before]
-            if old and not (yield from self._remove_logs_of(old)):
-                # Somebody is at work on a counter of one of them; the others need not stay.
-                for subject_id in old:
-                    yield from self._remove_logs_of([subject_id])
+            for subject_id in (yield from self._remove_logs_of(old, wait=False)):
+                yield from self._remove_logs_of([subject_id], wait=True)
             subjects = yield self._look(subjects[-1].subject_id)
 
     def _look(self, after_subject_id: str | None) -> Steps[list[LoggedSubject]]:
         return self.bounded(list_logged_subjects.bind(after_subject_id, self.page_size))
 
-    def _remove_logs_of(self, subject_ids: list[str]) -> Batches[bool]:
-        """Delete batch by batch; False: a lock was waited for in vain."""
-        batch = partial(delete_old_usage_logs.bind, subject_ids, self.before, self.page_size)
-        while True:
+    def _remove_logs_of(self, subject_ids: list[str], *, wait: bool) -> Batches[list[str]]:
+        """Delete batch by batch, and return the subjects of which somebody has a counter locked."""
+        busy: list[str] = []
+        more = True
+        while more and subject_ids:
             try:
-                deleted: DeletedEntries = yield self.bounded(batch())
+                deleted: DeletedEntries = yield self.bounded(
+                    delete_old_usage_logs.bind(subject_ids, self.before, self.page_size, wait=wait)
+                )
             except LockNotAvailable:
-                return False
+                return [*busy, *subject_ids]
             self._add("usage_logs", deleted.row_count)
-            if not deleted.row_count or deleted.found_count < self.page_size:
-                return True
+            busy += deleted.busy_subject_ids
+            subject_ids = [each for each in subject_ids if each not in deleted.busy_subject_ids]
+            more = deleted.found_count >= self.page_size and (
+                deleted.row_count > 0 or deleted.busy_subject_ids != []
+            )
+        return busy
 
     def _remove(self, table: str, batch: Callable[[], Statement[int]]) -> Batches[None]:
         """Delete batch by batch until one is not full, or a lock was waited for in vain."""

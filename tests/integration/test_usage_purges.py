@@ -12,6 +12,7 @@ import pytest
 from connections import BlockingCaller, Caller, Connect, wait_until_blocked
 from contents import Contents, contents
 from invariants import broken
+from races import race
 from runstore import (
     InvalidPayload,
     NotFound,
@@ -26,6 +27,7 @@ from runstore import (
     reserve_usage,
     settle_usage,
 )
+from runstore.usage_purges import DeletedEntries, delete_old_usage_logs
 from usage_factories import (
     SUBJECT,
     let_expire,
@@ -327,6 +329,48 @@ def test_a_counter_that_somebody_has_locked_keeps_its_subjects_entries_for_the_n
     assert broken(call) == {}
 
     assert call(purge_usage, A_MONTH_AGO).rows == {"usage_logs": 1}
+
+
+def test_who_purges_many_subjects_waits_for_no_counter(connect: Connect) -> None:
+    call = two_subjects(connect)
+    holder, purger = connect(), connect()
+    with holder.transaction():
+        holder.execute("SELECT FROM runstore.usage_counters WHERE subject_id = 'b' FOR UPDATE")
+        # Were it to wait for the lock, it would wait for ever.
+        deleted = delete_old_usage_logs(purger, ["a", "b"], A_MONTH_AGO, 100, wait=False)
+        assert deleted == DeletedEntries(found_count=2, row_count=1, busy_subject_ids=["b"])
+    assert [row["subject_id"] for row in contents(call)["usage_logs"]] == ["b"]
+    assert broken(call) == {}
+
+
+def test_who_purges_one_subject_waits_for_its_counters(connect: Connect) -> None:
+    call = two_subjects(connect)
+    deleted = race(
+        connect,
+        lambda conn: record_usage(conn, new_usage(3, subject_id="b")),
+        lambda conn: delete_old_usage_logs(conn, ["b"], A_MONTH_AGO, 100, wait=True),
+    )
+
+    assert deleted == DeletedEntries(found_count=1, row_count=1, busy_subject_ids=[])
+    assert used_and_held(call, "b") == [(8, 0)]
+    assert broken(call) == {}
+
+
+@pytest.mark.parametrize("page_size", [1, 2, 1000])
+def test_a_subject_that_is_in_use_keeps_no_others_entries(connect: Connect, page_size: int) -> None:
+    call = BlockingCaller(connect(), in_transaction=False)
+    for subject_id in ("a", "b", "c"):
+        make_quota(call, subject_id=subject_id)
+        for _ in range(3):
+            record(call, 5, subject_id=subject_id)
+    pass_time(call)
+    holder = connect()
+    with holder.transaction():
+        holder.execute("SELECT FROM runstore.usage_counters WHERE subject_id = 'b' FOR UPDATE")
+        assert call(purge_usage, A_MONTH_AGO, page_size=page_size).rows == {"usage_logs": 6}
+        assert broken(call) == {}
+
+    assert call(purge_usage, A_MONTH_AGO, page_size=page_size).rows == {"usage_logs": 3}
 
 
 @pytest.mark.parametrize("table", TABLES)

@@ -183,7 +183,9 @@ def test_a_batch_of_old_usage_reads_what_it_deletes_whatever_the_statistics_say(
     conn.execute("ANALYZE runstore.usage_logs, runstore.usage_reservations")
 
     def sorts_the_log() -> bool:
-        batch = usage_purges.delete_old_usage_logs.bind(["user-1"], datetime.now(UTC), 100)
+        batch = usage_purges.delete_old_usage_logs.bind(
+            ["user-1"], datetime.now(UTC), 100, wait=False
+        )
         rows = ClientCursor(conn).execute(f"EXPLAIN {batch.sql.text}".encode(), batch.parameters)
         return any("Sort Key: usage_logs.created_at" in line for (line,) in rows)
 
