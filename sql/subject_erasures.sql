@@ -217,9 +217,9 @@ FROM entry;
 
 -- name: blank_usage_reservations :one
 -- Give a subject's reservations another name, without their metadata, among a page of all that there
--- are, so that no reservation pays for an index of it; say how many that were, and where the page
--- ends. NULL: there is no page.
--- not null: row_count
+-- are, so that no reservation pays for an index of it; say how many that were, which somebody else has
+-- locked, when that was, and where the page ends. NULL: there is no page.
+-- not null: row_count, busy_ids, busy_ids[], looked_at
 WITH page AS MATERIALIZED (
     SELECT
         id,
@@ -279,12 +279,21 @@ last_row AS (
 
 SELECT
     (SELECT count(*) FROM reservation) AS row_count,
+    ARRAY(
+        SELECT page.id
+        FROM page
+        WHERE page.tenant_id = runstore.current_tenant_id()
+            AND page.subject_id = %(subject_id)s
+            AND page.id NOT IN (SELECT locked.id FROM locked)
+    ) AS busy_ids,
+    statement_timestamp() AS looked_at,
     (SELECT last_row.id FROM last_row) AS after_id,
     (SELECT last_row.tenant_id FROM last_row) AS after_tenant_id,
     (SELECT last_row.subject_id FROM last_row) AS after_subject_id;
 
 -- name: count_subject_rows :many
--- Count what still has a subject's name, but for its runs, by table.
+-- Count what still has a subject's name, but for its runs, by table. Of reservations these are the open
+-- ones, those given, and those that ended since a time, or ever.
 -- not null: table_name, row_count
 SELECT
     'cta_events' AS table_name,
@@ -310,7 +319,22 @@ UNION ALL
 SELECT
     'usage_reservations' AS table_name,
     count(*) AS row_count
-FROM runstore.usage_reservations
-WHERE tenant_id = runstore.current_tenant_id()
-    AND subject_id = %(subject_id)s
-    AND status = 'held';
+FROM (
+    SELECT id
+    FROM runstore.usage_reservations
+    WHERE tenant_id = runstore.current_tenant_id()
+        AND subject_id = %(subject_id)s
+        AND status = 'held'
+    UNION
+    SELECT id
+    FROM runstore.usage_reservations
+    WHERE id = ANY(%(reservation_ids)s::uuid[])
+        AND tenant_id = runstore.current_tenant_id()
+        AND subject_id = %(subject_id)s
+    UNION
+    SELECT id
+    FROM runstore.usage_reservations
+    WHERE tenant_id = runstore.current_tenant_id()
+        AND finished_at >= coalesce(%(ended_since)s::timestamptz, '-infinity')
+        AND subject_id = %(subject_id)s
+) AS reservation;

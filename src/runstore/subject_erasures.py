@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final, Literal, TypeVar
@@ -90,9 +90,11 @@ class BlankedLogs(Row):
 
 
 class BlankedReservations(Row):
-    """How many reservations have another name, and the last one that was looked at."""
+    """How many reservations have another name, which were locked, and the last one looked at."""
 
     row_count: int
+    busy_ids: list[UUID]
+    looked_at: datetime
     after_id: UUID | None
     after_tenant_id: str | None
     after_subject_id: str | None
@@ -179,13 +181,21 @@ def blank_usage_reservations(
 
 @query
 @reads(str, int)
-def count_subject_rows(subject_id: str) -> Statement[Counter[str]]:
-    """Count by table what has a subject's name, but for its runs."""
+def count_subject_rows(
+    subject_id: str, reservation_ids: Sequence[UUID], ended_since: datetime | None
+) -> Statement[Counter[str]]:
+    """Count by table what has a subject's name, but for its runs.
+
+    Reservations have no index by subject: of those that ended, these ones and later ones count, or
+    all of them, for which those of the tenant are read.
+    """
+    parameters = {
+        "subject_id": subject_id,
+        "reservation_ids": list(reservation_ids),
+        "ended_since": ended_since,
+    }
     return Statement(
-        _SQL["count_subject_rows"],
-        {"subject_id": subject_id},
-        lambda rows: Counter(dict(rows)),
-        prepare=False,
+        _SQL["count_subject_rows"], parameters, lambda rows: Counter(dict(rows)), prepare=False
     )
 
 
@@ -259,6 +269,9 @@ class _Erasure:
     blanked: Counter[tuple[str, ErasureReason]] = field(
         default_factory=Counter[tuple[str, ErasureReason]]
     )
+
+    busy_reservations: list[UUID] = field(default_factory=list[UUID])
+    reservations_since: datetime | None = None
 
     def __post_init__(self) -> None:
         self.remover = Remover(self.tenant_id, _removable)
@@ -354,9 +367,11 @@ class _Erasure:
                     self.subject_id, self.pseudonym, after, _ROWS_PER_BATCH
                 )
             )
+            self.reservations_since = self.reservations_since or page.looked_at
             if page.after_id is None:
                 break
             self.blanked["usage_reservations", "accounted"] += page.row_count
+            self.busy_reservations += page.busy_ids
             after = page
 
     def report(self) -> Batches[SubjectErasure]:
@@ -368,7 +383,11 @@ class _Erasure:
                 reason = _blankable(ties) or "in_use"
                 kept_runs[run.run_id] = reason if run.closed or ties.held else "active"
             page = yield self._look(page[-1][0])
-        left: Counter[str] = yield self._bounded(count_subject_rows.bind(self.subject_id))
+        left: Counter[str] = yield self._bounded(
+            count_subject_rows.bind(
+                self.subject_id, self.busy_reservations, self.reservations_since
+            )
+        )
         reasons: dict[str, ErasureReason] = {"cta_events": "held"}
         rows = [
             *(_rows(table, "removed", None, count) for table, count in self.removed.items()),

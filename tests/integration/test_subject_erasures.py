@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
 from uuid import UUID
 
 import psycopg
 import pytest
+from psycopg import Connection
+from psycopg.rows import TupleRow
 
-from connections import Caller
+from connections import Caller, Connect
 from contents import clock, contents
 from factories import create_call, create_cta, create_invocation
 from invariants import broken
@@ -26,6 +31,7 @@ from runstore import (
     create_run,
     delete_run,
     erase_subject,
+    expire_reservations,
     fork_run,
     get_cta_event,
     get_run,
@@ -36,14 +42,18 @@ from runstore import (
     record_usage,
     release_run_hold,
     release_usage,
+    reserve_usage,
     run_removals,
     settle_usage,
     subject_erasures,
 )
 from runstore import NewChatRun as NewRun
+from runstore.subject_erasures import count_subject_rows
 from usage_factories import (
     disagreements,
+    let_expire,
     make_quota,
+    new_reservation,
     new_usage,
     record,
     reserve,
@@ -81,6 +91,10 @@ def became(erasure: SubjectErasure, table: str) -> list[tuple[str, str | None, i
     return [
         (each.outcome, each.reason, each.row_count) for each in erasure.rows if each.table == table
     ]
+
+
+def settle(conn: Connection[TupleRow], reservation_id: UUID) -> object:
+    return settle_usage(conn, reservation_id, {"tokens": 7})
 
 
 def test_nothing_is_left_of_a_person_and_all_of_others(committed_call: Caller) -> None:
@@ -327,6 +341,63 @@ def test_long_logs_are_erased_in_pieces(
     erasure = call(erase_subject, ZOE)
 
     assert became(erasure, "run_events") == [("removed", None, 52), ("blanked", "forked", 10)]
+
+
+# At the same time
+
+
+@pytest.mark.parametrize("expired", [True, False])
+@pytest.mark.parametrize("finish", [settle, release_usage])
+def test_a_reservation_that_is_being_ended_is_told(
+    committed_call: Caller,
+    connect: Connect,
+    finish: Callable[[Connection[TupleRow], UUID], object],
+    expired: bool,
+) -> None:
+    call = committed_call
+    hold = reserve(call, 10, subject_id=ZOE)
+    if expired:
+        let_expire(call)
+        call(expire_reservations)
+    worker = connect()
+    with worker.transaction():
+        finish(worker, hold.id)
+        erasure = call(erase_subject, ZOE)
+    assert became(erasure, "usage_reservations") == [("kept", "in_use", 1)]
+    assert not erasure.is_complete
+
+    assert call(erase_subject, ZOE).is_complete
+    assert traces(call) == set()
+
+
+@pytest.mark.parametrize("made_before", [True, False])
+def test_a_reservation_that_ends_before_the_report_is_told(
+    committed_call: Caller,
+    connect: Connect,
+    monkeypatch: pytest.MonkeyPatch,
+    made_before: bool,
+) -> None:
+    call = committed_call
+    worker = connect()
+    asked = new_reservation(subject_id=ZOE)
+
+    def end_and_count(*given: Any) -> object:
+        if not made_before:
+            reserve_usage(worker, asked)
+            release_usage(worker, asked.id)
+        worker.execute("COMMIT")
+        return count_subject_rows.bind(*given)
+
+    counter = SimpleNamespace(bind=end_and_count)
+    monkeypatch.setattr(subject_erasures, "count_subject_rows", counter)
+    if made_before:
+        call(reserve_usage, asked)
+        worker.execute("BEGIN")
+        release_usage(worker, asked.id)
+
+    erasure = call(erase_subject, ZOE)
+
+    assert became(erasure, "usage_reservations") == [("kept", "in_use", 1)]
 
 
 def test_an_erasure_cannot_run_in_a_transaction(call: Caller) -> None:
