@@ -136,9 +136,9 @@ SELECT count(*) AS row_count
 FROM answer;
 
 -- name: delete_subject_quota :one
--- Delete one of a subject's quotas with its counters, and count them: one at a time, so that
--- whoever reserves on several of them waits for one at most.
--- not null: quotas, usage_counters
+-- Delete one of a subject's quotas with its counters, and count them and those that are left: one at a
+-- time, so that whoever reserves on several of them waits for one at most.
+-- not null: quotas, usage_counters, quotas_left
 WITH locked AS MATERIALIZED (
     SELECT
         tenant_id,
@@ -172,7 +172,14 @@ quota AS (
 
 SELECT
     (SELECT count(*) FROM quota) AS quotas,
-    (SELECT count(*) FROM counter) AS usage_counters;
+    (SELECT count(*) FROM counter) AS usage_counters,
+    (
+        SELECT count(*)
+        FROM runstore.quotas
+        WHERE quotas.tenant_id = runstore.current_tenant_id()
+            AND quotas.subject_id = %(subject_id)s
+            AND quotas.id NOT IN (SELECT locked.id FROM locked)
+    ) AS quotas_left;
 
 -- name: blank_usage_logs :one
 -- Give a page of a subject's usage another name, without its metadata, and say how many rows that

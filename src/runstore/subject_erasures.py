@@ -76,10 +76,11 @@ class SubjectRun(RunLog):
 
 
 class DeletedQuotas(Row):
-    """How many quotas and counters are no more."""
+    """How many quotas and counters are no more, and how many quotas are left."""
 
     quotas: int
     usage_counters: int
+    quotas_left: int
 
 
 class BlankedLogs(Row):
@@ -219,7 +220,7 @@ def erase_subject(
     - A run whose events the fork of another subject reads is blanked: its texts, its children
       and the payloads of the shared events are gone.
     - Usage stays for the accounts, under a pseudonym and without metadata. Quotas and their
-      counters are deleted.
+      counters are deleted first: while one of them is in use, usage keeps its name too.
     - Where the subject answered calls to action in runs of others, the name is blanked.
     - Kept, and told in the answer: runs that are active (cancel them and call again), runs that
       a hold keeps, and what somebody else had locked.
@@ -235,8 +236,8 @@ def erase_subject(
     yield from erasure.remove_runs()
     yield from erasure.blank_runs()
     yield from erasure.blank_answers()
-    yield from erasure.remove_quotas()
-    yield from erasure.blank_usage()
+    if (yield from erasure.remove_quotas()):
+        yield from erasure.blank_usage()
     return (yield from erasure.report())
 
 
@@ -335,19 +336,20 @@ class _Erasure:
         while count := (yield self._bounded(blank_answers.bind(self.subject_id, _ROWS_PER_BATCH))):
             self.blanked["cta_events", "answered"] += count
 
-    def remove_quotas(self) -> Batches[None]:
-        """Delete quotas, before what they count gets another name."""
-        try:
-            while True:
+    def remove_quotas(self) -> Batches[bool]:
+        """Delete quotas; False: some are in use, and what they count has to keep its name."""
+        while True:
+            try:
                 deleted: DeletedQuotas = yield self._bounded(
                     delete_subject_quota.bind(self.subject_id)
                 )
-                if not deleted.quotas:
-                    return
-                self.removed.update(dict(deleted))
-        except LockNotAvailable:
-            # Whoever is at work on the counter has it longer than a moment.
-            return
+            except LockNotAvailable:
+                # Whoever is at work on the counter has it longer than a moment.
+                return False
+            self.removed["quotas"] += deleted.quotas
+            self.removed["usage_counters"] += deleted.usage_counters
+            if not deleted.quotas:
+                return deleted.quotas_left == 0
 
     def blank_usage(self) -> Batches[None]:
         """Give what was used and reserved another name."""

@@ -400,6 +400,34 @@ def test_a_reservation_that_ends_before_the_report_is_told(
     assert became(erasure, "usage_reservations") == [("kept", "in_use", 1)]
 
 
+@pytest.mark.parametrize("table", ["quotas", "usage_counters"])
+def test_usage_keeps_her_name_while_a_quota_counts_it(
+    committed_call: Caller, connect: Connect, table: str
+) -> None:
+    call = committed_call
+    for meter in ("tokens", "calls"):
+        make_quota(call, subject_id=ZOE, meter=meter)
+    call(settle_usage, reserve(call, subject_id=ZOE).id, {"tokens": 7, "calls": 1})
+    call(release_usage, reserve(call, subject_id=ZOE).id)
+    reserve(call, subject_id=ZOE)
+    holder = connect()
+    lock: Any = f"SELECT FROM runstore.{table} FOR UPDATE"
+    with holder.transaction():
+        holder.execute(lock)
+        erasure = call(erase_subject, ZOE)
+        assert disagreements(call) == []
+    assert {(each.table, each.outcome, each.reason, each.row_count) for each in erasure.rows} == {
+        ("quotas", "kept", "in_use", 2),
+        ("usage_logs", "kept", "in_use", 2),
+        ("usage_reservations", "kept", "in_use", 3),
+    }
+    assert not erasure.is_complete
+    assert used_and_held(call, ZOE) == [(1, 0), (7, 10)]
+
+    assert call(erase_subject, ZOE).is_complete
+    assert traces(call) == set()
+
+
 def test_an_erasure_cannot_run_in_a_transaction(call: Caller) -> None:
     with pytest.raises(psycopg.ProgrammingError, match="erase_subject commits batch by batch"):
         call(erase_subject, ZOE)
