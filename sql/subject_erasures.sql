@@ -299,18 +299,30 @@ SELECT
     (SELECT last_row.subject_id FROM last_row) AS after_subject_id;
 
 -- name: count_subject_rows :many
--- Count what still has a subject's name, but for its runs, by table. Of reservations these are the open
+-- Count what still has a subject's name, but for its runs, by table and by whether a hold keeps it. Of
+-- reservations these are the open
 -- ones, those given, and those that ended since a time, or ever.
--- not null: table_name, row_count
+-- not null: table_name, held, row_count
 SELECT
     'cta_events' AS table_name,
+    answer.held,
     count(*) AS row_count
-FROM runstore.cta_events
-WHERE tenant_id = runstore.current_tenant_id()
-    AND resolved_by = %(subject_id)s
+FROM (
+    SELECT
+        run_id IN (
+            SELECT run_holds.run_id FROM runstore.run_holds
+            WHERE run_holds.run_id = cta_events.run_id
+                AND (run_holds.expires_at IS NULL OR run_holds.expires_at > now())
+        ) AS held
+    FROM runstore.cta_events
+    WHERE tenant_id = runstore.current_tenant_id()
+        AND resolved_by = %(subject_id)s
+) AS answer
+GROUP BY answer.held
 UNION ALL
 SELECT
     'quotas' AS table_name,
+    false AS held,
     count(*) AS row_count
 FROM runstore.quotas
 WHERE tenant_id = runstore.current_tenant_id()
@@ -318,6 +330,7 @@ WHERE tenant_id = runstore.current_tenant_id()
 UNION ALL
 SELECT
     'usage_logs' AS table_name,
+    false AS held,
     count(*) AS row_count
 FROM runstore.usage_logs
 WHERE tenant_id = runstore.current_tenant_id()
@@ -325,6 +338,7 @@ WHERE tenant_id = runstore.current_tenant_id()
 UNION ALL
 SELECT
     'usage_reservations' AS table_name,
+    false AS held,
     count(*) AS row_count
 FROM (
     SELECT id

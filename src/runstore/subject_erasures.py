@@ -15,7 +15,7 @@ from . import _sql
 from ._batches import Batches, in_batches
 from ._models import Key, Row
 from ._pages import MAX_PAGE_SIZE
-from ._query import Statement, Steps, query, reads
+from ._query import Rows, Statement, Steps, query, reads
 from ._statements import get, maker, many
 from .errors import InvalidPayload
 from .run_removals import (
@@ -181,11 +181,11 @@ def blank_usage_reservations(
 
 
 @query
-@reads(str, int)
+@reads(str, bool, int)
 def count_subject_rows(
     subject_id: str, reservation_ids: Sequence[UUID], ended_since: datetime | None
-) -> Statement[Counter[str]]:
-    """Count by table what has a subject's name, but for its runs.
+) -> Statement[Counter[tuple[str, KeptReason]]]:
+    """Count what has a subject's name, but for its runs, by table and by what keeps it.
 
     Reservations have no index by subject: of those that ended, these ones and later ones count, or
     all of them, for which those of the tenant are read.
@@ -195,9 +195,13 @@ def count_subject_rows(
         "reservation_ids": list(reservation_ids),
         "ended_since": ended_since,
     }
-    return Statement(
-        _SQL["count_subject_rows"], parameters, lambda rows: Counter(dict(rows)), prepare=False
-    )
+
+    def read(rows: Rows) -> Counter[tuple[str, KeptReason]]:
+        return Counter(
+            {(table, "held" if held else "in_use"): count for table, held, count in rows}
+        )
+
+    return Statement(_SQL["count_subject_rows"], parameters, read, prepare=False)
 
 
 def _count(name: str, parameters: Mapping[str, object]) -> Statement[int]:
@@ -385,12 +389,11 @@ class _Erasure:
                 reason = _blankable(ties) or "in_use"
                 kept_runs[run.run_id] = reason if run.closed or ties.held else "active"
             page = yield self._look(page[-1][0])
-        left: Counter[str] = yield self._bounded(
+        left: Counter[tuple[str, KeptReason]] = yield self._bounded(
             count_subject_rows.bind(
                 self.subject_id, self.busy_reservations, self.reservations_since
             )
         )
-        reasons: dict[str, ErasureReason] = {"cta_events": "held"}
         rows = [
             *(_rows(table, "removed", None, count) for table, count in self.removed.items()),
             *(_rows(*key[:1], "blanked", key[1], count) for key, count in self.blanked.items()),
@@ -398,15 +401,17 @@ class _Erasure:
                 _rows("runs", "kept", reason, count)
                 for reason, count in Counter(kept_runs.values()).items()
             ),
-            *(
-                _rows(table, "kept", reasons.get(table, "in_use"), count)
-                for table, count in left.items()
-            ),
+            *(_rows(table, "kept", reason, count) for (table, reason), count in left.items()),
         ]
         return SubjectErasure(
             rows=sorted(
                 (each for each in rows if each.row_count),
-                key=lambda each: (each.outcome != "removed", each.outcome, each.table),
+                key=lambda each: (
+                    each.outcome != "removed",
+                    each.outcome,
+                    each.table,
+                    each.reason or "",
+                ),
             ),
             kept_runs=kept_runs,
             pseudonym=self.pseudonym,

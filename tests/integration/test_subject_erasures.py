@@ -400,6 +400,30 @@ def test_a_reservation_that_ends_before_the_report_is_told(
     assert became(erasure, "usage_reservations") == [("kept", "in_use", 1)]
 
 
+def test_an_answer_that_is_locked_is_in_use(committed_call: Caller, connect: Connect) -> None:
+    call = committed_call
+    runs = [make_run(call, subject_id=OTHER) for _ in range(3)]
+    questions = [create_cta(call, run.id) for run in runs]
+    for question in questions:
+        call(complete_cta_event, question.id, {"yes": True}, resolved_by=ZOE)
+    call(hold_run, runs[0].id, "audit")
+    holder = connect()
+    with holder.transaction():
+        holder.execute(
+            "SELECT FROM runstore.cta_events WHERE id = %s FOR UPDATE", [questions[1].id]
+        )
+        erasure = call(erase_subject, ZOE)
+
+    assert became(erasure, "cta_events") == [
+        ("blanked", "answered", 1),
+        ("kept", "held", 1),
+        ("kept", "in_use", 1),
+    ]
+    call(release_run_hold, runs[0].id, "audit")
+    assert call(erase_subject, ZOE).is_complete
+    assert traces(call) == set()
+
+
 @pytest.mark.parametrize("table", ["quotas", "usage_counters"])
 def test_usage_keeps_her_name_while_a_quota_counts_it(
     committed_call: Caller, connect: Connect, table: str
