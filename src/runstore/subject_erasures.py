@@ -16,7 +16,7 @@ from ._batches import Batches, in_batches
 from ._models import Key, Row
 from ._pages import MAX_PAGE_SIZE
 from ._query import Rows, Statement, Steps, query, reads
-from ._statements import get, maker, many
+from ._statements import get, many
 from .errors import InvalidPayload
 from .run_removals import (
     KeptReason,
@@ -28,9 +28,16 @@ from .run_removals import (
     delete_run_children,
     with_ties,
 )
+from .usage_erasures import (
+    BlankedLogs,
+    BlankedReservations,
+    DeletedQuotas,
+    blank_usage_logs,
+    blank_usage_reservations,
+    delete_subject_quota,
+)
 
 R = TypeVar("R")
-RowT = TypeVar("RowT", bound=Row)
 
 _SQL: Final = _sql.load("subject_erasures")
 
@@ -73,32 +80,6 @@ class SubjectRun(RunLog):
     """A run of a subject with its log; `closed` says that it has ended."""
 
     closed: bool
-
-
-class DeletedQuotas(Row):
-    """How many quotas and counters are no more, and how many quotas are left."""
-
-    quotas: int
-    usage_counters: int
-    quotas_left: int
-
-
-class BlankedLogs(Row):
-    """How many entries of the usage log have another name, and up to when."""
-
-    row_count: int
-    reached: datetime | None
-
-
-class BlankedReservations(Row):
-    """How many reservations have another name, which were locked, and the last one looked at."""
-
-    row_count: int
-    busy_ids: list[UUID]
-    looked_at: datetime
-    after_id: UUID | None
-    after_tenant_id: str | None
-    after_subject_id: str | None
 
 
 class BlankedRun(Row):
@@ -145,42 +126,6 @@ def blank_answers(subject_id: str, row_limit: int) -> Statement[int]:
 
 
 @query
-def delete_subject_quota(subject_id: str) -> Statement[DeletedQuotas]:
-    """Delete one of a subject's quotas, with its counters."""
-    return _only(DeletedQuotas, "delete_subject_quota", {"subject_id": subject_id})
-
-
-@query
-def blank_usage_logs(
-    subject_id: str, pseudonym: str, since: datetime | None, row_limit: int
-) -> Statement[BlankedLogs]:
-    """Give some of a subject's usage another name, the oldest first."""
-    parameters = {
-        "subject_id": subject_id,
-        "pseudonym": pseudonym,
-        "since": since,
-        "row_limit": row_limit,
-    }
-    return _only(BlankedLogs, "blank_usage_logs", parameters)
-
-
-@query
-def blank_usage_reservations(
-    subject_id: str, pseudonym: str, after: BlankedReservations | None, row_limit: int
-) -> Statement[BlankedReservations]:
-    """Give a subject's reservations another name, among the next ones of all that there are."""
-    parameters = {
-        "subject_id": subject_id,
-        "pseudonym": pseudonym,
-        "after_id": after and after.after_id,
-        "after_tenant_id": after and after.after_tenant_id,
-        "after_subject_id": after and after.after_subject_id,
-        "row_limit": row_limit,
-    }
-    return _only(BlankedReservations, "blank_usage_reservations", parameters)
-
-
-@query
 @reads(str, bool, int)
 def count_subject_rows(
     subject_id: str, reservation_ids: Sequence[UUID], ended_since: datetime | None
@@ -206,11 +151,6 @@ def count_subject_rows(
 
 def _count(name: str, parameters: Mapping[str, object]) -> Statement[int]:
     return Statement(_SQL[name], parameters, lambda rows: rows[0][0], prepare=False)
-
-
-def _only(model: type[RowT], name: str, parameters: Mapping[str, object]) -> Statement[RowT]:
-    make = maker(model)
-    return Statement(_SQL[name], parameters, lambda rows: make(rows[0]), prepare=False)
 
 
 @in_batches
