@@ -23,13 +23,17 @@ from runstore.connections import connect, mend, open_pool
 
 from ._arguments import refuse_what_is_no_text
 from ._documents import as_json
-from ._failures import details, explain
+from ._failures import Told, details, explain
 from ._interrupts import interruptible
 from ._statuses import Status
 from ._streams import let_go, make_reliable
 from ._terminal import inert
 
 DSN_VARIABLES: Final = ("RUNSTORE_DSN", "DATABASE_URL")
+
+_NOT_DIRECT: Final = (
+    "--tenant needs a direct connection: a pooler in between keeps the option to itself."
+)
 
 _GIVEN: Final = "runstore.given"
 _JSON: Final = "runstore.json"
@@ -50,10 +54,23 @@ class Session:
 
     def connect(self) -> Connection[Any]:
         """Open a connection to the database, as the tenant that was asked for."""
-        return connect(self.dsn, **self._settings())
+        try:
+            conn = connect(self.dsn, **self._settings())
+        except psycopg.OperationalError as error:
+            if self.tenant is not None and "unsupported startup parameter" in str(error):
+                raise Told(_NOT_DIRECT, Status.UNANSWERED) from None
+            raise
+        if self.tenant is not None:
+            # A pooler may be told to ignore what it does not pass on.
+            row = conn.execute("SELECT current_setting('runstore.tenant_id', true)").fetchone()
+            if row != (self.tenant,):
+                conn.close()
+                raise Told(_NOT_DIRECT, Status.UNANSWERED)
+        return conn
 
     def open_pool(self) -> ConnectionPool[Connection[Any]]:
         """Open a pool of one connection, which is made anew where it is lost."""
+        self.connect().close()
         return open_pool(self.dsn, max_size=1, **self._settings())
 
     def _settings(self) -> dict[str, Any]:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 from uuid import UUID
 
 import pytest
+from psycopg import Connection
 
 from command import runstore
 from databases import new_database
@@ -20,6 +22,7 @@ from runstore import (
     create_cta_event,
     create_feature_run,
     create_report,
+    new_run_id,
     set_tenant,
     transaction,
 )
@@ -60,6 +63,22 @@ def named(secured: str) -> dict[str, UUID]:
         question = create_cta_event(conn, NewCtaEvent(run_id=run.id, kind="k"))
         complete_feature_run(conn, run.id)
     return {"RUN": run.id, "REPORT": report.id, "QUESTION": question.id}
+
+
+def test_a_tenant_that_does_not_arrive_is_no_tenant(
+    secured: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def connect_by_a_pooler(dsn: str, *, options: str, **settings: Any) -> Connection[Any]:
+        """Ignore the options, as PgBouncer does where it is told to."""
+        del options
+        return connect(dsn, **settings)
+
+    monkeypatch.setattr("runstore.cli._session.connect", connect_by_a_pooler)
+
+    for words in (["runs"], ["tail", new_run_id()]):
+        said = runstore(*words, "--tenant", "acme", "--dsn", secured)
+        assert (said.status, said.out) == (4, "")
+        assert said.err.startswith("--tenant needs a direct connection")
 
 
 @pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
