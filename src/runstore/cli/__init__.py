@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 from importlib.util import find_spec
+
+from ._statuses import Status
 
 for name in ("click", "rich"):
     if find_spec(name) is None:
-        raise SystemExit(f"the command runstore needs {name}: pip install 'runstore[cli]'")
+        sys.stderr.write(f"The command runstore needs {name}: pip install 'runstore[cli]'\n")
+        # Not 1, which says that a database is not as it should be.
+        raise SystemExit(Status.REFUSED)
 
 from ._main import main  # noqa: E402
 
