@@ -37,6 +37,8 @@ _LIBPQ: Final = {
 # Parameters that say which section of which file has further ones.
 _SERVICE: Final = ("service", "servicefile")
 
+_SCHEMES: Final = ("postgres", "postgresql")
+
 # Where a connection keeps what asks the machine whether there is something to read.
 _POLL: Final = "_runstore_poll"
 
@@ -81,11 +83,14 @@ def _found_by_libpq(given: Mapping[str, Any], overrides: Mapping[str, Any]) -> d
 
 def mend(dsn: str) -> str:
     """Say what is most likely to make libpq understand a DSN, of which nothing is quoted."""
-    scheme, separator, _ = dsn.partition("://")
+    scheme, separator, rest = dsn.partition("://")
     if separator and "+" in scheme:
         return "a URL starts with postgresql://, without the +... that is for yoyo"
+    if separator and scheme not in _SCHEMES:
+        return "a URL starts with postgresql://"
     if separator:
-        return "percent-encode what is not a letter or a digit in the password of a URL"
+        known = ", and give parameters of libpq alone after its ?" if "?" in rest else ""
+        return f"percent-encode what is not a letter or a digit in the password of a URL{known}"
     return "it is a URL like postgresql://user@host/database, or host=... dbname=..."
 
 
@@ -95,7 +100,7 @@ def _is_misread(dsn: str, port: object) -> bool:
     if not all(part.isdecimal() for part in str(port or "").split(",") if part):
         return True
     scheme, _, rest = dsn.partition("://")
-    if scheme not in ("postgres", "postgresql"):
+    if scheme not in _SCHEMES:
         return False
     authority, _, path = rest.partition("?")[0].partition("/")
     return authority.count("@") > 1 or "@" in path

@@ -277,6 +277,8 @@ def test_a_dsn_that_is_none_is_refused_without_its_password(
     [
         ("postgresql+atomic://user:secret@localhost/db", "starts with postgresql://"),
         ("postgresql://user:p@secret@localhost/db", "percent-encode"),
+        ("postgresql://user@localhost/db?schema=public", "parameters of libpq alone"),
+        ("mysql://user@localhost/db", "a URL starts with postgresql://"),
         ("secret", "postgresql://user@host/database"),
     ],
 )
