@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import Annotated, Any, ClassVar, Final, Generic, Literal, Self, TypeVar, cast
+from typing import (
+    TYPE_CHECKING,
+    Annotated,
+    Any,
+    ClassVar,
+    Final,
+    Generic,
+    Literal,
+    Self,
+    TypeAlias,
+    TypeVar,
+    cast,
+)
 from uuid import UUID
 
 import orjson
@@ -176,13 +188,25 @@ def _readable(value: datetime) -> datetime:
 _FIRST: Final = datetime(1, 1, 2, tzinfo=UTC)
 _LAST: Final = datetime(9999, 12, 31, tzinfo=UTC)
 
-Json = Annotated[JsonValue, _JsonMarker(core_schema.any_schema())]
+if TYPE_CHECKING:
+    # A dict[str, int] is no dict whose values may be anything, but it can be read as such a one.
+    JsonGiven: TypeAlias = (
+        Mapping[str, "JsonGiven"] | Sequence["JsonGiven"] | str | int | float | bool | None
+    )
+    ObjectGiven: TypeAlias = Mapping[str, JsonGiven]
+    ArrayGiven: TypeAlias = Sequence[JsonGiven]
+else:
+    JsonGiven = JsonValue
+    ObjectGiven = dict[str, JsonValue]
+    ArrayGiven = list[JsonValue]
+
+Json = Annotated[JsonGiven, _JsonMarker(core_schema.any_schema())]
 """Anything that JSON can say. None is SQL's NULL."""
 
-JsonObject = Annotated[dict[str, JsonValue], _JsonMarker(core_schema.dict_schema())]
+JsonObject = Annotated[ObjectGiven, _JsonMarker(core_schema.dict_schema())]
 """A JSON object."""
 
-JsonArray = Annotated[list[JsonValue], _JsonMarker(core_schema.list_schema())]
+JsonArray = Annotated[ArrayGiven, _JsonMarker(core_schema.list_schema())]
 """A JSON array."""
 
 Text = Annotated[str, BeforeValidator(_storable), AfterValidator(_sized)]

@@ -18,6 +18,7 @@ from ._models import (
     Finished,
     Input,
     Json,
+    JsonGiven,
     JsonObject,
     Key,
     Page,
@@ -153,7 +154,7 @@ def list_agent_steps(
 
 @query
 def finish_agent_step(
-    step_id: UUID, *, content: JsonValue = None, tokens: Amount | None = None
+    step_id: UUID, *, content: JsonGiven = None, tokens: Amount | None = None
 ) -> Statement[Finished]:
     """Finish an open step; a content or a count of tokens replaces what it was opened with.
 

@@ -16,6 +16,7 @@ from ._models import (
     Finished,
     Input,
     Json,
+    JsonGiven,
     JsonObject,
     Key,
     Moment,
@@ -126,7 +127,7 @@ def list_cta_events(
 
 @query
 def complete_cta_event(
-    cta_id: UUID, response_data: JsonValue, *, resolved_by: Key | None = None
+    cta_id: UUID, response_data: JsonGiven, *, resolved_by: Key | None = None
 ) -> Statement[Finished]:
     """Answer a pending question.
 

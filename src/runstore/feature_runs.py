@@ -6,12 +6,10 @@ from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Final
 from uuid import UUID
 
-from pydantic import JsonValue
-
 from . import _sql
 from ._arrays import arrays_of
 from ._json import nullable
-from ._models import Key, RunId, RunStatus
+from ._models import JsonGiven, Key, RunId, RunStatus
 from ._query import Statement, Steps, query
 from ._statements import (
     columns_of,
@@ -112,7 +110,7 @@ def advance_feature_run(
 
 
 @query
-def complete_feature_run(run_id: RunId, *, output: JsonValue = None) -> Statement[RunState]:
+def complete_feature_run(run_id: RunId, *, output: JsonGiven = None) -> Statement[RunState]:
     """Complete a running feature run and write its event `run.completed`.
 
     Idempotent: repeated with the same output it answers as it did. Locks the run's head. Raises
@@ -124,7 +122,7 @@ def complete_feature_run(run_id: RunId, *, output: JsonValue = None) -> Statemen
 
 @query
 def fail_feature_run(
-    run_id: RunId, *, error: JsonValue = None, output: JsonValue = None
+    run_id: RunId, *, error: JsonGiven = None, output: JsonGiven = None
 ) -> Statement[RunState]:
     """Fail a running feature run and write its event `run.failed`; `error` says why.
 

@@ -16,6 +16,7 @@ from ._models import (
     Finished,
     Input,
     Json,
+    JsonGiven,
     JsonObject,
     Key,
     Row,
@@ -101,7 +102,7 @@ def get_phase_results(run_id: RunId) -> Statement[list[PhaseResult]]:
 
 
 @query
-def pass_phase_result(phase_result_id: UUID, output: JsonValue) -> Statement[Finished]:
+def pass_phase_result(phase_result_id: UUID, output: JsonGiven) -> Statement[Finished]:
     """Pass a running attempt with what it gave.
 
     Idempotent: repeated with the same output it answers as it did. Raises `NotFound` or
@@ -113,7 +114,7 @@ def pass_phase_result(phase_result_id: UUID, output: JsonValue) -> Statement[Fin
 
 @query
 def fail_phase_result(
-    phase_result_id: UUID, *, error: JsonValue = None, output: JsonValue = None
+    phase_result_id: UUID, *, error: JsonGiven = None, output: JsonGiven = None
 ) -> Statement[Finished]:
     """Fail a running attempt; `error` says why, `output` is what it had made by then.
 

@@ -12,7 +12,7 @@ from pydantic import Field, JsonValue
 from . import _sql
 from ._arrays import Array, array
 from ._json import document, together
-from ._models import ENDED, Amount, Input, Json, Key, Page, Row, RunId, RunStatus
+from ._models import ENDED, Amount, Input, Json, JsonGiven, Key, Page, Row, RunId, RunStatus
 from ._pages import only, page
 from ._plain import is_key
 from ._query import Rows, Statement, Steps, query, reads
@@ -125,7 +125,7 @@ class NewRunEvent(Input):
     """Any JSON value; None is JSON's null."""
 
 
-EventLike = NewRunEvent | tuple[str, JsonValue]
+EventLike = NewRunEvent | tuple[str, JsonGiven]
 """An event to append; a pair of its type and its payload takes less time to make."""
 
 

@@ -7,11 +7,11 @@ from datetime import datetime, timedelta
 from typing import Annotated, Any, Final
 from uuid import UUID
 
-from pydantic import Field, JsonValue
+from pydantic import Field
 
 from . import _sql
 from ._json import nullable
-from ._models import Key, Page, Row, RunId, RunKind, RunStatus
+from ._models import JsonGiven, Key, Page, Row, RunId, RunKind, RunStatus
 from ._pages import page
 from ._query import Statement, Steps, query, reads
 from ._statements import not_found, one, transition
@@ -117,7 +117,7 @@ def _started(run_id: UUID, start_id: UUID | None) -> Steps[RunState]:
 
 @query
 def complete_run(
-    run_id: RunId, *, output: JsonValue = None, events: Sequence[EventLike] = ()
+    run_id: RunId, *, output: JsonGiven = None, events: Sequence[EventLike] = ()
 ) -> Statement[RunState]:
     """Complete a run, of either kind, together with its last events.
 
@@ -133,8 +133,8 @@ def complete_run(
 def fail_run(
     run_id: RunId,
     *,
-    error: JsonValue,
-    output: JsonValue = None,
+    error: JsonGiven,
+    output: JsonGiven = None,
     events: Sequence[EventLike] = (),
 ) -> Statement[RunState]:
     """Fail a run, of either kind, together with its last events; `error` says why.
@@ -149,7 +149,7 @@ def fail_run(
 
 @query
 def cancel_run(
-    run_id: RunId, *, error: JsonValue = None, events: Sequence[EventLike] = ()
+    run_id: RunId, *, error: JsonGiven = None, events: Sequence[EventLike] = ()
 ) -> Statement[RunState]:
     """Cancel a run, of either kind, together with its last events; `error` says why.
 

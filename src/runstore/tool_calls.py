@@ -17,6 +17,7 @@ from ._models import (
     Finished,
     Input,
     Json,
+    JsonGiven,
     JsonObject,
     Key,
     Page,
@@ -211,8 +212,8 @@ def finish_tool_call(
     tool_call_id: UUID,
     *,
     status: ToolCallOutcome = "completed",
-    result: JsonValue = None,
-    error: JsonValue = None,
+    result: JsonGiven = None,
+    error: JsonGiven = None,
 ) -> Statement[Finished]:
     """Finish an open call with its outcome.
 
@@ -235,7 +236,7 @@ def finish_tool_call(
 
 
 @query
-def close_open_tool_calls(run_id: RunId, reason: JsonValue) -> Statement[list[Finished]]:
+def close_open_tool_calls(run_id: RunId, reason: JsonGiven) -> Statement[list[Finished]]:
     """Close a run's open calls as `unknown`, with the reason as their error, and return their keys.
 
     A run whose worker died leaves calls open; a conversation cannot go on with them. Returns an

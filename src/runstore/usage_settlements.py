@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from typing import Any, ClassVar, Final
 from uuid import UUID
 
-from pydantic import Field, JsonValue
+from pydantic import Field
 
 from . import _sql
-from ._models import JsonObject, Key
+from ._models import JsonObject, Key, ObjectGiven
 from ._query import Rows, Statement, Steps, query
 from ._statements import maker, many, one
 from ._usage import Amounts, Costs, UsageContext
@@ -50,7 +50,7 @@ def settle_usage(
     model: Key | None = None,
     invocation_id: UUID | None = None,
     tool_call_id: UUID | None = None,
-    metadata: dict[str, JsonValue] | None = None,
+    metadata: ObjectGiven | None = None,
 ) -> Statement[list[UsageLog]]:
     """Log what a reservation came to, give back what it holds, and return the rows, by meter.
 

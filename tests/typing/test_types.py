@@ -52,6 +52,20 @@ def blocking(conn: Connection[Any], id: UUID, data: NewFeatureRun) -> None:
         pass
 
 
+def documents(
+    conn: Connection[Any], id: UUID, found: dict[str, int], words: list[str], labels: dict[str, str]
+) -> None:
+    complete_feature_run(conn, id, output=found)
+    finish_tool_call(conn, id, result=words)
+    finish_agent_step(conn, id, content={"found": found, "words": words})
+    append_run_events(conn, id, [("token", {"text": word}) for word in words])
+    tokens = [("token", labels)]
+    append_run_events(conn, id, tokens)
+    NewRunEvent(type="token", payload=found)
+    NewChatRun(input=words, metadata=labels)
+    settle_usage(conn, id, {"tokens": 1}, metadata=labels)
+
+
 async def asyncio(conn: AsyncConnection[Any], id: UUID, data: NewFeatureRun) -> None:
     assert_type(await create_feature_run(conn, data), Run)
     assert_type(await list_runs(conn, kind="chat"), Page[Run])
