@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -21,7 +22,9 @@ from creates import CREATES
 from factories import create_invocation, create_phase, create_run, new_agent_step, new_tool_call
 from runstore import (
     Conflict,
+    InvalidPayload,
     InvalidTransition,
+    NewPrice,
     NotFound,
     RunTree,
     append_run_events,
@@ -40,6 +43,7 @@ from runstore import (
     list_tool_calls,
     new_run_id,
     restore_run,
+    set_price,
 )
 from runstore.run_exports import export_run, set_time_zone
 from sessions import Session, open_session
@@ -222,9 +226,13 @@ def test_a_named_error_leaves_the_callers_transaction_to_the_caller(manual: Sess
     with pytest.raises(NotFound):
         manual(get_run, new_run_id())
     assert manual.conn.info.transaction_status == TransactionStatus.INTRANS
-    create_phase(manual, run.id, attempt=1)
-    with pytest.raises(Conflict):
-        create_phase(manual, run.id, attempt=1)
+    # Too long together for an index, which the database alone knows.
+    key = "".join(map(chr, random.Random(0).sample(range(0x20000, 0x2A000), 255)))
+    price = NewPrice(
+        provider=key, model=key, meter=key, price=1, valid_from=datetime(2026, 1, 1, tzinfo=UTC)
+    )
+    with pytest.raises(InvalidPayload):
+        manual(set_price, price)
     assert manual.conn.info.transaction_status == TransactionStatus.INERROR
     with pytest.raises(errors.InFailedSqlTransaction):
         manual(get_run, run.id)
