@@ -222,7 +222,8 @@ def _named(error: psycopg.Error) -> RunstoreError | None:
     if diag.schema_name == "runstore" and diag.table_name:
         if state == "23502" and diag.column_name:
             return InvalidPayload(diag.column_name, "must not be NULL")
-        if diag.constraint_name:
+        # A key that is too long for its index names that too, and is no violation.
+        if diag.constraint_name and str(state).startswith("23"):
             suffix = diag.constraint_name.removeprefix(f"{diag.table_name}_")
             return _of_constraint(diag.constraint_name, suffix)
     if state in _REFUSALS:

@@ -6,6 +6,7 @@ import random
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 from uuid import uuid4
 
@@ -229,9 +230,13 @@ def test_a_named_error_leaves_the_callers_transaction_to_the_caller(manual: Sess
     # Too long together for an index, which the database alone knows.
     key = "".join(map(chr, random.Random(0).sample(range(0x20000, 0x2A000), 255)))
     price = NewPrice(
-        provider=key, model=key, meter=key, price=1, valid_from=datetime(2026, 1, 1, tzinfo=UTC)
+        provider=key,
+        model=key,
+        meter=key,
+        price=Decimal(1),
+        valid_from=datetime(2026, 1, 1, tzinfo=UTC),
     )
-    with pytest.raises(InvalidPayload):
+    with pytest.raises(InvalidPayload, match="is larger than the database can hold"):
         manual(set_price, price)
     assert manual.conn.info.transaction_status == TransactionStatus.INERROR
     with pytest.raises(errors.InFailedSqlTransaction):
