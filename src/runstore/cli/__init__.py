@@ -9,8 +9,7 @@ from ._statuses import Status
 
 for name in ("click", "rich"):
     if find_spec(name) is None:
-        sys.stderr.write(f"The command runstore needs {name}: pip install 'runstore[cli]'\n")
-        # Not 1, which says that a database is not as it should be.
+        sys.stderr.write(f"the command runstore needs {name}: pip install 'runstore[cli]'\n")
         raise SystemExit(Status.REFUSED)
 
 from ._main import main  # noqa: E402

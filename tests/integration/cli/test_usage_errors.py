@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from typing import Any
 from uuid import UUID
 
@@ -121,17 +119,3 @@ def test_a_width_that_cannot_be_is_none(
 
         assert (said.status, said.err) == (0, ""), said.err
         assert len(said.out) < 50_000
-
-
-@pytest.mark.once
-def test_what_is_not_installed_is_told_as_what_it_is() -> None:
-    without_rich = (
-        "import importlib.util as util, runpy; find = util.find_spec;"
-        "util.find_spec = lambda name, *rest: name != 'rich' and find(name, *rest) or None;"
-        "runpy.run_module('runstore', run_name='__main__')"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", without_rich], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == Status.REFUSED
-    assert done.stderr == "The command runstore needs rich: pip install 'runstore[cli]'\n"
