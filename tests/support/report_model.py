@@ -12,11 +12,15 @@ Line = tuple[str, int, str, int]
 
 @dataclass(frozen=True)
 class Section:
-    """A section of the report; a text that is None is that of a removed one."""
+    """A section of the report; a text that is None is that of a removed one.
+
+    `replaced` is the version that its last write found, 0: it found none.
+    """
 
     text: str | None
     position: int
     version: int
+    replaced: int = 0
 
 
 @dataclass(frozen=True)
@@ -29,6 +33,7 @@ class Own:
     text: str = ""
     position: int | None = None
     added: int = 0
+    replaced: int = 0
 
 
 @dataclass
@@ -58,7 +63,8 @@ class Report:
         if position is None:
             last = old is None or old.text is None
             position = self.last_position + 1 if old is None or last else old.position
-        self.sections[slug] = Section(text, position, old.version + 1 if old else 1)
+        version = old.version + 1 if old else 1
+        self.sections[slug] = Section(text, position, version, self.version_of(slug))
         if text is not None:
             self.last_position = max(self.last_position, position)
 
@@ -100,13 +106,13 @@ class Branch:
     def written(self, slug: str, text: str, position: int | None, added: int) -> Own:
         """Return what a put, the `added`th, makes of a section."""
         own = self.own.get(slug)
-        base = self.report.version_of(slug)
+        base, found = self.report.version_of(slug), self.version_of(slug)
         if own is None:
-            return Own("changed", base, base + 1, text, position, added)
+            return Own("changed", base, base + 1, text, position, added, found)
         if own.status == "reverted":
             version = max(own.version, base) + 1
-            return Own("changed", base, version, text, position, added)
+            return Own("changed", base, version, text, position, added, found)
         if own.status == "removed":
-            return Own("changed", own.base, own.version + 1, text, position, added)
+            return Own("changed", own.base, own.version + 1, text, position, added, found)
         kept = own.position if position is None else position
-        return replace(own, version=own.version + 1, text=text, position=kept)
+        return replace(own, version=own.version + 1, text=text, position=kept, replaced=found)
