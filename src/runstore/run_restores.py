@@ -21,8 +21,9 @@ from ._json import Json
 from ._models import Row, RunId
 from ._query import Statement, Steps, blocking, drive, drive_async, query, reads
 from ._statements import not_found
-from .errors import Conflict, InvalidPayload, RunstoreError
+from .errors import Conflict, InvalidPayload, NotFound, RunstoreError
 from .run_exports import FORMAT, iter_run_export
+from .runs import get_run
 
 _SQL: Final = _sql.load("run_restores")
 
@@ -85,10 +86,15 @@ def restore_run_row(run_id: RunId, document: Json) -> Statement[bool]:
     """
 
     def refused(error: RunstoreError) -> Steps[bool]:
-        yield from ()
-        if isinstance(error, Conflict) and error.constraint == "runs_pkey":
-            return False
-        raise error
+        if not isinstance(error, Conflict):
+            raise error
+        # Whichever key the server names: it looks first at the one whose index is oldest.
+        if error.constraint != "runs_pkey":
+            try:
+                yield from get_run.bind(run_id)
+            except NotFound:
+                raise error from None
+        return False
 
     parameters = {"run_id": run_id, "document": document}
     return Statement(_SQL["restore_run_row"], parameters, lambda _: True, refused=refused)

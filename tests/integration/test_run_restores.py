@@ -126,6 +126,16 @@ def test_a_run_moves_to_a_database_that_sorts_texts_in_another_way(
         assert sorting(export, run_id, usage=True) == lines
 
 
+@pytest.mark.owner
+def test_a_restore_is_repeated_after_the_runs_index_was_rebuilt(committed_call: Caller) -> None:
+    call = committed_call
+    lines = call(export, create_run(call, idempotency_key="once").id)
+    # The server looks at unique indexes in the order in which they were made.
+    call.execute("REINDEX INDEX CONCURRENTLY runstore.runs_pkey")
+
+    assert not call(restore_run, lines).created
+
+
 def test_a_restore_may_be_repeated(committed_call: Caller, other: Caller) -> None:
     lines = committed_call(export, record_whole_run(committed_call), usage=True)
     other(restore_run, lines)
