@@ -197,7 +197,7 @@ found AS MATERIALIZED (
             LIMIT %(row_limit)s
             FOR UPDATE SKIP LOCKED
         ) AS found
-    -- The same.
+    -- Whichever come first: sorted, all of them would have to be read for each batch.
     LIMIT %(row_limit)s -- noqa: AM09
 ),
 
