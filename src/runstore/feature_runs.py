@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, ClassVar, Final
 from uuid import UUID
 
@@ -91,18 +92,19 @@ def advance_feature_run(
     if of_run != run_id:
         raise InvalidPayload("tool_calls", "belong to another run")
 
-    stored = find_tool_calls.bind(run_id, columns["id"])
-    moved = get_run_state.bind(run_id, ["run.phase_changed"])
+    # Made when they are needed, which is hardly ever.
+    stored = partial(find_tool_calls.bind, run_id, columns["id"])
+    moved = partial(get_run_state.bind, run_id, ["run.phase_changed"])
 
     def repeated() -> Steps[RunState]:
-        if not (yield from same_many(tool_calls, stored)):
+        if not (yield from same_many(tool_calls, stored())):
             run = yield from _get_feature_run(run_id)
             raise InvalidTransition(_FEATURE_RUN, run_id, run.status)
-        return (yield from moved)
+        return (yield from moved())
 
     def refused(error: RunstoreError) -> Steps[RunState]:
-        yield from same_taken(error, tool_calls, stored)
-        return (yield from moved)
+        yield from same_taken(error, tool_calls, stored())
+        return (yield from moved())
 
     sql = _SQL["advance_feature_run"]
     parameters = {**arrays_of(sql.text, columns), "run_id": run_id, "phase": phase}
