@@ -38,6 +38,9 @@ from .ids import run_of
 _SQL: Final = _sql.load("agent_steps")
 _STEP: Final = "agent step"
 _INVOCATION: Final = "agent invocation"
+_POSITION_KEY: Final = SecondKey(
+    "agent_steps_run_id_invocation_id_position_key", "position", get_agent_invocation.bind
+)
 
 
 class AgentStep(Row):
@@ -104,11 +107,7 @@ def create_agent_step(data: NewAgentStep) -> Statement[Created]:
         data,
         stored=get_agent_step.bind,
         parent=(_INVOCATION, "invocation_id"),
-        second_key=SecondKey(
-            "agent_steps_run_id_invocation_id_position_key",
-            "position",
-            get_agent_invocation.bind,
-        ),
+        second_key=_POSITION_KEY,
     )
 
 

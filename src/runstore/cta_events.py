@@ -33,6 +33,9 @@ from .runs import get_run
 
 _SQL: Final = _sql.load("cta_events")
 _CTA: Final = "call to action"
+_TOOL_CALL_KEY: Final = SecondKey(
+    "cta_events_run_id_tool_call_id_key", "tool_call_id", get_run.bind
+)
 
 CtaStatus = Literal["pending", "completed", "timed_out", "cancelled"]
 
@@ -95,7 +98,7 @@ def create_cta_event(data: NewCtaEvent) -> Statement[Created]:
         data,
         stored=get_cta_event.bind,
         parent=("run", "run_id"),
-        second_key=SecondKey("cta_events_run_id_tool_call_id_key", "tool_call_id", get_run.bind),
+        second_key=_TOOL_CALL_KEY,
     )
 
 

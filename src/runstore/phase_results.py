@@ -30,6 +30,7 @@ from .runs import get_run
 
 _SQL: Final = _sql.load("phase_results")
 _PHASE_RESULT: Final = "phase result"
+_ATTEMPT_KEY: Final = SecondKey("phase_results_run_id_phase_attempt_key", "attempt", get_run.bind)
 
 PhaseStatus = Literal["running", "passed", "failed"]
 
@@ -84,7 +85,7 @@ def create_phase_result(data: NewPhaseResult) -> Statement[Created]:
         data,
         stored=get_phase_result.bind,
         parent=("run", "run_id"),
-        second_key=SecondKey("phase_results_run_id_phase_attempt_key", "attempt", get_run.bind),
+        second_key=_ATTEMPT_KEY,
     )
 
 

@@ -38,6 +38,11 @@ from .runs import get_run
 
 _SQL: Final = _sql.load("tool_calls")
 _TOOL_CALL: Final = "tool call"
+_PROVIDERS_KEY: Final = SecondKey(
+    "tool_calls_run_id_invocation_id_provider_call_id_key",
+    "provider_call_id",
+    get_agent_invocation.bind,
+)
 
 ToolCallStatus = Literal["open", "completed", "failed", "denied", "unknown"]
 ToolCallOutcome = Literal["completed", "failed", "denied", "unknown"]
@@ -121,11 +126,7 @@ def create_tool_call(data: NewToolCall) -> Statement[Created]:
         data,
         stored=get_tool_call.bind,
         parent=("agent invocation", "invocation_id"),
-        second_key=SecondKey(
-            "tool_calls_run_id_invocation_id_provider_call_id_key",
-            "provider_call_id",
-            get_agent_invocation.bind,
-        ),
+        second_key=_PROVIDERS_KEY,
     )
 
 
