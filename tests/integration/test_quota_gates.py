@@ -286,7 +286,8 @@ def test_when_the_one_who_leads_fails_the_others_decide_alone(
         open_pool(database, min_size=2, pool_settings={"check": None}) as source,
         ThreadPoolExecutor(3) as executor,
     ):
-        # A pool lends what has been idle for longest.
+        # A pool that is still opening these would open more. It lends what is idle for longest.
+        source.wait()
         idle = [source.getconn(), source.getconn()]
         leader = idle[1].info.backend_pid
         for conn in idle:
@@ -300,7 +301,8 @@ def test_when_the_one_who_leads_fails_the_others_decide_alone(
             third = executor.submit(gate.reserve_usage, source, new_reservation(10))
             wait_for_line(gate, 2)
             # It will find out when its turn comes.
-            observer.execute("SELECT pg_terminate_backend(%s)", (leader,))
+            gone = observer.execute("SELECT pg_terminate_backend(%s, 10000)", (leader,))
+            assert gone.fetchone() == (True,)
         assert first.result(timeout=10).status == "held"
         with pytest.raises(psycopg.OperationalError):
             second.result(timeout=10)
