@@ -4,9 +4,9 @@
 -- name: reserve_usages :many
 -- Hold what fits of several reservations of one subject: in their order, up to one that does not
 -- fit with those before it. Those that do not even fit alone are passed over, and answered with the
--- hard quota that they would pass; of several, the one that resets last. A counter that is missing,
--- or on which plainly none of them fits, is not locked, and holds none of its meter.
--- No row of one: it does not fit with those before it, a counter was missing, or its id is taken.
+-- hard quota that they would pass; of several, the one that resets last. What is held is counted
+-- as reserve_usage does it, all of a quota at once.
+-- No row of one: it does not fit with those before it, or its id is taken.
 -- not null: id, used, held, asked
 WITH given AS MATERIALIZED (
     SELECT
@@ -50,14 +50,17 @@ asked AS MATERIALIZED (
         quotas.limit_amount,
         runstore.window_start(quotas.period, quotas.timezone, statement_timestamp()) AS window_start,
         CASE WHEN quotas.hard THEN quotas.limit_amount END AS ceiling,
-        smallest.amount,
         coalesce(seen.used, 0) AS used,
-        coalesce(seen.held, 0) AS held
+        coalesce(seen.held, 0) AS held,
+        CASE
+            WHEN quotas.hard
+                THEN
+                    greatest(
+                        quotas.limit_amount::numeric - coalesce(seen.used, 0) - coalesce(seen.held, 0),
+                        0
+                    )
+        END AS room
     FROM runstore.quotas
-    INNER JOIN LATERAL (
-        SELECT min((given.amounts ->> quotas.meter)::bigint) AS amount
-        FROM given
-    ) AS smallest ON true
     LEFT JOIN runstore.usage_counters AS seen
         ON
             quotas.tenant_id = seen.tenant_id
@@ -67,92 +70,45 @@ asked AS MATERIALIZED (
             = seen.window_start
     WHERE quotas.tenant_id = coalesce(%(tenant_id)s::text, runstore.current_tenant_id())
         AND quotas.subject_id = %(subject_id)s
-        AND smallest.amount IS NOT NULL
-),
-
-locked AS MATERIALIZED (
-    SELECT
-        usage_counters.tenant_id,
-        usage_counters.subject_id,
-        usage_counters.quota_id,
-        usage_counters.window_start,
-        usage_counters.used,
-        usage_counters.held
-    FROM asked
-    INNER JOIN runstore.usage_counters
-        ON
-            asked.tenant_id = usage_counters.tenant_id
-            AND asked.subject_id = usage_counters.subject_id
-            AND asked.quota_id = usage_counters.quota_id
-            AND asked.window_start = usage_counters.window_start
-    WHERE asked.ceiling IS NULL
-        OR asked.amount <= 0
-        OR usage_counters.used + asked.amount <= asked.ceiling - usage_counters.held
-    ORDER BY
-        usage_counters.tenant_id,
-        usage_counters.subject_id,
-        usage_counters.quota_id,
-        usage_counters.window_start
-    FOR UPDATE OF usage_counters
-),
-
-present AS MATERIALIZED (
-    SELECT
-        asked.quota_id,
-        asked.meter,
-        asked.period,
-        asked.limit_amount,
-        asked.window_start,
-        runstore.window_end(asked.period, asked.timezone, asked.window_start) AS resets_at,
-        coalesce(locked.used, asked.used) AS used,
-        coalesce(locked.held, asked.held) AS held,
-        CASE
-            WHEN asked.ceiling IS NOT NULL
-                THEN
-                    greatest(
-                        asked.ceiling::numeric
-                        - coalesce(locked.used, asked.used) - coalesce(locked.held, asked.held),
-                        0
-                    )
-        END AS room,
-        locked.quota_id IS NOT NULL AS counted
-    FROM asked
-    LEFT JOIN locked ON asked.quota_id = locked.quota_id
 ),
 
 line AS MATERIALIZED (
     SELECT
         given.id,
         given.place,
-        present.quota_id,
-        present.window_start,
-        present.meter,
-        present.resets_at,
-        (given.amounts ->> present.meter)::bigint AS amount,
-        present.room,
-        present.counted
+        asked.quota_id,
+        asked.window_start,
+        (given.amounts ->> asked.meter)::bigint AS amount,
+        asked.room
     FROM given
-    INNER JOIN present ON (given.amounts ->> present.meter) IS NOT NULL
+    INNER JOIN asked ON (given.amounts ->> asked.meter) IS NOT NULL
 ),
 
 obstacle AS (
     SELECT DISTINCT ON (line.place)
         line.id,
-        line.quota_id,
-        line.amount
+        line.amount AS asked,
+        asked.quota_id,
+        asked.meter,
+        asked.period,
+        asked.limit_amount,
+        asked.used,
+        asked.held,
+        runstore.window_end(asked.period, asked.timezone, asked.window_start) AS resets_at
     FROM line
+    INNER JOIN asked ON line.quota_id = asked.quota_id
     WHERE line.amount > line.room
     ORDER BY
         line.place ASC,
-        line.resets_at DESC NULLS FIRST,
-        line.meter ASC
+        resets_at DESC NULLS FIRST,
+        asked.meter ASC
 ),
 
 possible AS MATERIALIZED (
     SELECT place
     FROM line
     GROUP BY place
-    HAVING bool_and(counted AND (room IS NULL OR amount <= room))
+    HAVING bool_and(room IS NULL OR amount <= room)
 ),
 
 running AS (
@@ -225,6 +181,7 @@ reservation AS (
         clock_timestamp() + given.hold_for
     FROM given
     INNER JOIN hold ON given.place = hold.place
+    ORDER BY given.id
     RETURNING
         id,
         tenant_id,
@@ -234,23 +191,34 @@ reservation AS (
 ),
 
 held AS (
-    UPDATE runstore.usage_counters
-    SET held = usage_counters.held + change.amount
-    FROM (
-        SELECT
-            line.quota_id,
-            line.window_start,
-            sum(line.amount) AS amount
-        FROM line
-        INNER JOIN hold ON line.place = hold.place
-        GROUP BY
-            line.quota_id,
-            line.window_start
-    ) AS change
-    WHERE usage_counters.tenant_id = coalesce(%(tenant_id)s::text, runstore.current_tenant_id())
-        AND usage_counters.subject_id = %(subject_id)s
-        AND usage_counters.quota_id = change.quota_id
-        AND usage_counters.window_start = change.window_start
+    INSERT INTO runstore.usage_counters (tenant_id, subject_id, quota_id, window_start, held)
+    SELECT
+        asked.tenant_id,
+        asked.subject_id,
+        asked.quota_id,
+        asked.window_start,
+        sum(line.amount)
+    FROM line
+    INNER JOIN hold ON line.place = hold.place
+    INNER JOIN asked ON line.quota_id = asked.quota_id
+    WHERE EXISTS (SELECT FROM reservation)
+    GROUP BY
+        asked.tenant_id,
+        asked.subject_id,
+        asked.quota_id,
+        asked.window_start
+    ORDER BY asked.quota_id
+    ON CONFLICT (tenant_id, subject_id, quota_id, window_start) DO UPDATE
+        SET held = CASE
+            WHEN excluded.held <= 0
+                OR coalesce(
+                    usage_counters.used + excluded.held
+                    <= (SELECT asked.ceiling FROM asked WHERE asked.quota_id = excluded.quota_id)
+                    - usage_counters.held,
+                    true
+                )
+                THEN usage_counters.held + excluded.held
+        END
 )
 
 SELECT
@@ -259,57 +227,13 @@ SELECT
     reservation.metadata,
     reservation.created_at,
     reservation.expires_at,
-    present.quota_id,
-    present.meter,
-    present.period,
-    present.limit_amount,
-    present.used,
-    present.held,
-    obstacle.amount AS asked,
-    present.resets_at
+    obstacle.quota_id,
+    obstacle.meter,
+    obstacle.period,
+    obstacle.limit_amount,
+    obstacle.used,
+    obstacle.held,
+    obstacle.asked,
+    obstacle.resets_at
 FROM reservation
-FULL JOIN obstacle ON reservation.id = obstacle.id
-LEFT JOIN present ON obstacle.quota_id = present.quota_id;
-
--- name: make_usage_counters :many
--- Make the counters that are missing, since their windows are new, of a subject's quotas on these
--- meters.
-WITH present AS (
-    SELECT
-        quotas.tenant_id,
-        quotas.subject_id,
-        quotas.id,
-        runstore.window_start(quotas.period, quotas.timezone, statement_timestamp()) AS window_start
-    FROM runstore.quotas
-    WHERE quotas.tenant_id = coalesce(%(tenant_id)s::text, runstore.current_tenant_id())
-        AND quotas.subject_id = %(subject_id)s
-        AND quotas.meter = ANY(%(meters)b::text[])
-)
-
-INSERT INTO runstore.usage_counters (tenant_id, subject_id, quota_id, window_start)
-SELECT
-    quotas.tenant_id,
-    quotas.subject_id,
-    quotas.id,
-    present.window_start
-FROM present
-INNER JOIN runstore.quotas
-    ON
-        present.tenant_id = quotas.tenant_id
-        AND present.subject_id = quotas.subject_id
-        AND present.id = quotas.id
-WHERE NOT EXISTS (
-        SELECT
-        FROM runstore.usage_counters
-        WHERE usage_counters.tenant_id = present.tenant_id
-            AND usage_counters.subject_id = present.subject_id
-            AND usage_counters.quota_id = present.id
-            AND usage_counters.window_start = present.window_start
-    )
-ORDER BY
-    quotas.tenant_id,
-    quotas.subject_id,
-    quotas.id
-FOR KEY SHARE OF quotas
-ON CONFLICT (tenant_id, subject_id, quota_id, window_start) DO NOTHING
-RETURNING quota_id;
+FULL JOIN obstacle ON reservation.id = obstacle.id;

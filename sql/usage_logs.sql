@@ -4,8 +4,8 @@
 
 -- name: record_usage :many
 -- Log amounts without a hold, and count them in every quota that the subject has on their meters.
--- Counters are found, locked, made and changed as reserve_usage does it.
--- No row: a hard quota would be passed, a counter was missing, or the id is taken.
+-- Counters are found, made and changed as reserve_usage does it.
+-- No row: a hard quota would be passed, or the id is taken.
 WITH taken AS MATERIALIZED (
     SELECT usage_logs.id
     FROM runstore.usage_logs
@@ -26,9 +26,7 @@ asked AS MATERIALIZED (
         CASE WHEN quotas.hard AND NOT %(force)s THEN quotas.limit_amount END AS ceiling,
         (%(amounts)s::jsonb ->> quotas.meter)::bigint AS amount,
         coalesce(seen.used, 0) AS used,
-        coalesce(seen.held, 0) AS held,
-        seen.quota_id IS NOT NULL AS counted,
-        count(*) OVER () = 1 AS alone
+        coalesce(seen.held, 0) AS held
     FROM runstore.quotas
     LEFT JOIN runstore.usage_counters AS seen
         ON
@@ -40,102 +38,7 @@ asked AS MATERIALIZED (
     WHERE quotas.tenant_id = coalesce(%(tenant_id)s::text, runstore.current_tenant_id())
         AND quotas.subject_id = %(subject_id)s
         AND (%(amounts)s::jsonb ->> quotas.meter) IS NOT NULL
-),
-
-added AS (
-    INSERT INTO runstore.usage_counters (tenant_id, subject_id, quota_id, window_start, used)
-    SELECT
-        asked.tenant_id,
-        asked.subject_id,
-        asked.quota_id,
-        asked.window_start,
-        asked.amount
-    FROM asked
-    WHERE asked.alone
-        AND (
-            asked.ceiling IS NULL
-            OR asked.amount <= 0
-            OR asked.used + asked.amount <= asked.ceiling - asked.held
-        )
-        AND NOT EXISTS (SELECT FROM taken)
-    ON CONFLICT (tenant_id, subject_id, quota_id, window_start) DO UPDATE
-        SET used = usage_counters.used + excluded.used
-        WHERE excluded.used <= 0
-        OR coalesce(
-            usage_counters.used + excluded.used
-            <= (SELECT asked.ceiling FROM asked WHERE asked.alone) - usage_counters.held,
-            true
-        )
-    RETURNING quota_id
-),
-
-locked AS MATERIALIZED (
-    SELECT
-        usage_counters.tenant_id,
-        usage_counters.subject_id,
-        usage_counters.quota_id,
-        usage_counters.window_start,
-        asked.amount
-    FROM asked
-    INNER JOIN runstore.usage_counters
-        ON
-            asked.tenant_id = usage_counters.tenant_id
-            AND asked.subject_id = usage_counters.subject_id
-            AND asked.quota_id = usage_counters.quota_id
-            AND asked.window_start = usage_counters.window_start
-    WHERE NOT asked.alone
-        AND (
-            asked.ceiling IS NULL
-            OR asked.amount <= 0
-            OR usage_counters.used + asked.amount <= asked.ceiling - usage_counters.held
-        )
-    ORDER BY
-        usage_counters.tenant_id,
-        usage_counters.subject_id,
-        usage_counters.quota_id,
-        usage_counters.window_start
-    FOR UPDATE OF usage_counters
-),
-
-made AS (
-    INSERT INTO runstore.usage_counters (tenant_id, subject_id, quota_id, window_start)
-    SELECT
-        quotas.tenant_id,
-        quotas.subject_id,
-        quotas.id,
-        asked.window_start
-    FROM asked
-    INNER JOIN runstore.quotas
-        ON
-            asked.tenant_id = quotas.tenant_id
-            AND asked.subject_id = quotas.subject_id
-            AND asked.quota_id = quotas.id
-    WHERE NOT asked.alone
-        AND NOT asked.counted
-        AND (asked.ceiling IS NULL OR asked.amount <= asked.ceiling)
-        AND NOT EXISTS (SELECT FROM taken)
-    ORDER BY
-        quotas.tenant_id,
-        quotas.subject_id,
-        quotas.id
-    FOR KEY SHARE OF quotas
-    ON CONFLICT (tenant_id, subject_id, quota_id, window_start) DO NOTHING
-),
-
-allowed AS MATERIALIZED (
-    SELECT coalesce(%(tenant_id)s::text, runstore.current_tenant_id()) AS tenant_id
-    FROM asked
-    HAVING (count(*) = (SELECT count(*) FROM locked) OR EXISTS (SELECT FROM added))
-        AND NOT EXISTS (SELECT FROM taken)
-),
-
-charged AS (
-    SELECT
-        asked.meter,
-        array_agg(asked.quota_id ORDER BY asked.quota_id) AS quota_ids,
-        array_agg(asked.window_start ORDER BY asked.quota_id) AS window_starts
-    FROM asked
-    GROUP BY asked.meter
+    ORDER BY quotas.id
 ),
 
 logged AS (
@@ -159,7 +62,7 @@ logged AS (
     SELECT
         %(id)s::uuid,
         given.meter,
-        allowed.tenant_id,
+        coalesce(%(tenant_id)s::text, runstore.current_tenant_id()),
         %(subject_id)s::text,
         given.amount::bigint,
         (%(costs)s::jsonb ->> given.meter)::bigint,
@@ -168,13 +71,18 @@ logged AS (
         %(tool_call_id)s::uuid,
         %(provider)s::text,
         %(model)s::text,
-        coalesce(charged.quota_ids, '{}'),
-        coalesce(charged.window_starts, '{}'),
+        ARRAY(SELECT asked.quota_id FROM asked WHERE asked.meter = given.meter),
+        ARRAY(SELECT asked.window_start FROM asked WHERE asked.meter = given.meter),
         %(metadata)s::jsonb,
         statement_timestamp()
-    FROM allowed
-    CROSS JOIN jsonb_each_text(%(amounts)s::jsonb) AS given (meter, amount)
-    LEFT JOIN charged ON given.meter = charged.meter
+    FROM jsonb_each_text(%(amounts)s::jsonb) AS given (meter, amount)
+    WHERE NOT EXISTS (SELECT FROM taken)
+        AND NOT EXISTS (
+            SELECT
+            FROM asked
+            WHERE asked.amount > 0
+                AND asked.used + asked.amount > asked.ceiling - asked.held
+        )
     RETURNING
         id,
         tenant_id,
@@ -192,14 +100,26 @@ logged AS (
 ),
 
 counted AS (
-    UPDATE runstore.usage_counters
-    SET used = usage_counters.used + locked.amount
-    FROM locked
-    CROSS JOIN allowed
-    WHERE usage_counters.tenant_id = locked.tenant_id
-        AND usage_counters.subject_id = locked.subject_id
-        AND usage_counters.quota_id = locked.quota_id
-        AND usage_counters.window_start = locked.window_start
+    INSERT INTO runstore.usage_counters (tenant_id, subject_id, quota_id, window_start, used)
+    SELECT
+        asked.tenant_id,
+        asked.subject_id,
+        asked.quota_id,
+        asked.window_start,
+        asked.amount
+    FROM asked
+    WHERE EXISTS (SELECT FROM logged)
+    ON CONFLICT (tenant_id, subject_id, quota_id, window_start) DO UPDATE
+        SET used = CASE
+            WHEN excluded.used <= 0
+                OR coalesce(
+                    usage_counters.used + excluded.used
+                    <= (SELECT asked.ceiling FROM asked WHERE asked.quota_id = excluded.quota_id)
+                    - usage_counters.held,
+                    true
+                )
+                THEN usage_counters.used + excluded.used
+        END
 )
 
 SELECT

@@ -1,21 +1,20 @@
 -- Usage reservations: holds on what a subject is about to use, of every quota that it touches.
 --
--- Whoever changes counters locks the reservations that it ends, by id, then the counters, in the
--- order of their key, and changes rows only when it has all locks. What is held stands in the
--- reservation, and what is counted in the log, so that a later change of quotas cannot part
--- them from the counters. The windows are those of the database's clock.
+-- Whoever changes counters does it last, and in the order of their key: a hot one is locked for no
+-- longer than its own change and the commit take. What is held stands in the reservation, and what
+-- is counted in the log, so that a later change of quotas cannot part them from the counters. The
+-- windows are those of the database's clock.
 --
 -- What fits is asked as `used + amount <= limit - held`: a limit may be the largest bigint, and
 -- corrections take `used` below 0, so that what is left of a limit is not always a bigint.
 
 -- name: reserve_usage :one
 -- Hold amounts against every quota that the subject has on their meters, all or nothing.
--- Where the quota is the only one its counter is changed at once, or made, since its window is new:
--- by an upsert, as an UPDATE that had to wait sets the whole statement up again to see what it found.
--- The counters of several are locked before one is changed; what is missing of them is made empty,
--- for the next attempt to lock all of them in their order. A counter on which the amount plainly
--- does not fit is not locked, and the answer is its quota; of several, the one that resets last.
--- No row: a hard quota is passed since, a counter was missing, or the id is taken.
+-- Where an amount plainly does not fit nothing is written, and the answer is the quota; of several,
+-- the one that resets last. What fits is reserved, and then held on the counters, which are made
+-- where their windows are new. A counter that has no room by then is set to NULL, which it refuses:
+-- the error undoes the statement, and the next attempt sees what took the room.
+-- No row: the id is taken.
 -- not null: used, held, asked
 WITH taken AS MATERIALIZED (
     SELECT usage_reservations.id
@@ -40,9 +39,7 @@ asked AS MATERIALIZED (
         CASE WHEN quotas.hard THEN quotas.limit_amount END AS ceiling,
         (%(amounts)s::jsonb ->> quotas.meter)::bigint AS amount,
         coalesce(seen.used, 0) AS used,
-        coalesce(seen.held, 0) AS held,
-        seen.quota_id IS NOT NULL AS counted,
-        count(*) OVER () = 1 AS alone
+        coalesce(seen.held, 0) AS held
     FROM runstore.quotas
     LEFT JOIN runstore.usage_counters AS seen
         ON
@@ -54,96 +51,27 @@ asked AS MATERIALIZED (
     WHERE quotas.tenant_id = coalesce(%(tenant_id)s::text, runstore.current_tenant_id())
         AND quotas.subject_id = %(subject_id)s
         AND (%(amounts)s::jsonb ->> quotas.meter) IS NOT NULL
+    ORDER BY quotas.id
 ),
 
-added AS (
-    INSERT INTO runstore.usage_counters (tenant_id, subject_id, quota_id, window_start, held)
+obstacle AS MATERIALIZED (
     SELECT
-        asked.tenant_id,
-        asked.subject_id,
         asked.quota_id,
-        asked.window_start,
-        asked.amount
+        asked.meter,
+        asked.period,
+        asked.limit_amount,
+        asked.used,
+        asked.held,
+        asked.amount AS asked,
+        runstore.window_end(asked.period, asked.timezone, asked.window_start) AS resets_at
     FROM asked
-    WHERE asked.alone
-        AND (
-            asked.ceiling IS NULL
-            OR asked.amount <= 0
-            OR asked.used + asked.amount <= asked.ceiling - asked.held
-        )
-        AND NOT EXISTS (SELECT FROM taken)
-    ON CONFLICT (tenant_id, subject_id, quota_id, window_start) DO UPDATE
-        SET held = usage_counters.held + excluded.held
-        WHERE excluded.held <= 0
-        OR coalesce(
-            usage_counters.used + excluded.held
-            <= (SELECT asked.ceiling FROM asked WHERE asked.alone) - usage_counters.held,
-            true
-        )
-    RETURNING quota_id
-),
-
-locked AS MATERIALIZED (
-    SELECT
-        usage_counters.tenant_id,
-        usage_counters.subject_id,
-        usage_counters.quota_id,
-        usage_counters.window_start,
-        asked.amount
-    FROM asked
-    INNER JOIN runstore.usage_counters
-        ON
-            asked.tenant_id = usage_counters.tenant_id
-            AND asked.subject_id = usage_counters.subject_id
-            AND asked.quota_id = usage_counters.quota_id
-            AND asked.window_start = usage_counters.window_start
-    WHERE NOT asked.alone
-        AND (
-            asked.ceiling IS NULL
-            OR asked.amount <= 0
-            OR usage_counters.used + asked.amount <= asked.ceiling - usage_counters.held
-        )
-    ORDER BY
-        usage_counters.tenant_id,
-        usage_counters.subject_id,
-        usage_counters.quota_id,
-        usage_counters.window_start
-    FOR UPDATE OF usage_counters
-),
-
-made AS (
-    INSERT INTO runstore.usage_counters (tenant_id, subject_id, quota_id, window_start)
-    SELECT
-        quotas.tenant_id,
-        quotas.subject_id,
-        quotas.id,
-        asked.window_start
-    FROM asked
-    INNER JOIN runstore.quotas
-        ON
-            asked.tenant_id = quotas.tenant_id
-            AND asked.subject_id = quotas.subject_id
-            AND asked.quota_id = quotas.id
-    WHERE NOT asked.alone
-        AND NOT asked.counted
-        AND (asked.ceiling IS NULL OR asked.amount <= asked.ceiling)
+    WHERE asked.amount > 0
+        AND asked.used + asked.amount > asked.ceiling - asked.held
         AND NOT EXISTS (SELECT FROM taken)
     ORDER BY
-        quotas.tenant_id,
-        quotas.subject_id,
-        quotas.id
-    FOR KEY SHARE OF quotas
-    ON CONFLICT (tenant_id, subject_id, quota_id, window_start) DO NOTHING
-),
-
-hold AS (
-    SELECT
-        coalesce(array_agg(asked.quota_id ORDER BY asked.quota_id), '{}') AS quota_ids,
-        coalesce(array_agg(asked.window_start ORDER BY asked.quota_id), '{}') AS window_starts,
-        coalesce(array_agg(asked.amount ORDER BY asked.quota_id), '{}') AS amounts
-    FROM asked
-    HAVING (count(*) = (SELECT count(*) FROM locked) OR EXISTS (SELECT FROM added))
-        AND NOT EXISTS (SELECT FROM taken)
+        resets_at DESC NULLS FIRST,
+        asked.meter ASC
+    LIMIT 1
 ),
 
 reservation AS (
@@ -168,9 +96,9 @@ reservation AS (
         coalesce(%(tenant_id)s::text, runstore.current_tenant_id()),
         %(subject_id)s::text,
         %(amounts)s::jsonb,
-        hold.quota_ids,
-        hold.window_starts,
-        hold.amounts,
+        ARRAY(SELECT asked.quota_id FROM asked),
+        ARRAY(SELECT asked.window_start FROM asked),
+        ARRAY(SELECT asked.amount FROM asked),
         %(run_id)s::uuid,
         %(invocation_id)s::uuid,
         %(tool_call_id)s::uuid,
@@ -178,7 +106,8 @@ reservation AS (
         %(model)s::text,
         %(metadata)s::jsonb,
         clock_timestamp() + %(hold_for)s::interval
-    FROM hold
+    WHERE NOT EXISTS (SELECT FROM obstacle)
+        AND NOT EXISTS (SELECT FROM taken)
     RETURNING
         tenant_id,
         metadata,
@@ -187,34 +116,26 @@ reservation AS (
 ),
 
 held AS (
-    UPDATE runstore.usage_counters
-    SET held = usage_counters.held + locked.amount
-    FROM locked
-    CROSS JOIN reservation
-    WHERE usage_counters.tenant_id = locked.tenant_id
-        AND usage_counters.subject_id = locked.subject_id
-        AND usage_counters.quota_id = locked.quota_id
-        AND usage_counters.window_start = locked.window_start
-),
-
-obstacle AS (
+    INSERT INTO runstore.usage_counters (tenant_id, subject_id, quota_id, window_start, held)
     SELECT
+        asked.tenant_id,
+        asked.subject_id,
         asked.quota_id,
-        asked.meter,
-        asked.period,
-        asked.limit_amount,
-        asked.used,
-        asked.held,
-        asked.amount AS asked,
-        runstore.window_end(asked.period, asked.timezone, asked.window_start) AS resets_at
+        asked.window_start,
+        asked.amount
     FROM asked
-    WHERE asked.amount > 0
-        AND asked.used + asked.amount > asked.ceiling - asked.held
-        AND NOT EXISTS (SELECT FROM taken)
-    ORDER BY
-        resets_at DESC NULLS FIRST,
-        asked.meter ASC
-    LIMIT 1
+    WHERE EXISTS (SELECT FROM reservation)
+    ON CONFLICT (tenant_id, subject_id, quota_id, window_start) DO UPDATE
+        SET held = CASE
+            WHEN excluded.held <= 0
+                OR coalesce(
+                    usage_counters.used + excluded.held
+                    <= (SELECT asked.ceiling FROM asked WHERE asked.quota_id = excluded.quota_id)
+                    - usage_counters.held,
+                    true
+                )
+                THEN usage_counters.held + excluded.held
+        END
 )
 
 SELECT

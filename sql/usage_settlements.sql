@@ -1,8 +1,7 @@
 -- Usage settlements: how a reservation ends: settled, released, or expired and settled later.
 --
--- Each end is reached once, whoever comes first; its reservations are locked first, by id, then
--- their counters, in the order of their key. Only then are rows changed: whoever repeats the
--- reservation meanwhile has locked counters too, and must not be made to wait for its id.
+-- Each end is reached once, whoever comes first: it locks its reservations and changes them, and
+-- locks their counters last, in the order of their key.
 
 -- name: settle_usage :many
 -- Log what a held or expired reservation came to, count it, and give back what is still held.
@@ -51,7 +50,16 @@ charge AS MATERIALIZED (
             usage_counters.window_start,
             runstore.window_start(quotas.period, quotas.timezone, statement_timestamp())
         ) AS window_start,
-        (%(amounts)s::jsonb ->> quotas.meter)::bigint AS amount
+        (%(amounts)s::jsonb ->> quotas.meter)::bigint AS amount,
+        usage_counters.quota_id IS NOT NULL OR EXISTS (
+            SELECT
+            FROM runstore.usage_counters AS present
+            WHERE present.tenant_id = quotas.tenant_id
+                AND present.subject_id = quotas.subject_id
+                AND present.quota_id = quotas.id
+                AND present.window_start
+                = runstore.window_start(quotas.period, quotas.timezone, statement_timestamp())
+        ) AS counted
     FROM reservation
     INNER JOIN runstore.quotas
         ON
@@ -80,14 +88,7 @@ made AS (
             charge.tenant_id = quotas.tenant_id
             AND charge.subject_id = quotas.subject_id
             AND charge.quota_id = quotas.id
-    WHERE NOT EXISTS (
-            SELECT
-            FROM runstore.usage_counters
-            WHERE usage_counters.tenant_id = charge.tenant_id
-                AND usage_counters.subject_id = charge.subject_id
-                AND usage_counters.quota_id = charge.quota_id
-                AND usage_counters.window_start = charge.window_start
-        )
+    WHERE NOT charge.counted
     ORDER BY
         quotas.tenant_id,
         quotas.subject_id,
@@ -102,35 +103,9 @@ change AS MATERIALIZED (
         coalesce(charge.quota_id, hold.quota_id) AS quota_id,
         coalesce(charge.window_start, hold.window_start) AS window_start,
         coalesce(charge.amount, 0) AS used,
-        coalesce(hold.amount, 0) AS freed,
-        charge.quota_id IS NOT NULL AS charged
+        coalesce(hold.amount, 0) AS freed
     FROM charge
     FULL JOIN hold ON charge.quota_id = hold.quota_id AND charge.window_start = hold.window_start
-),
-
-locked AS MATERIALIZED (
-    SELECT
-        usage_counters.tenant_id,
-        usage_counters.subject_id,
-        usage_counters.quota_id,
-        usage_counters.window_start,
-        change.used,
-        change.freed,
-        change.charged
-    FROM reservation
-    CROSS JOIN change
-    INNER JOIN runstore.usage_counters
-        ON
-            reservation.tenant_id = usage_counters.tenant_id
-            AND reservation.subject_id = usage_counters.subject_id
-            AND change.quota_id = usage_counters.quota_id
-            AND change.window_start = usage_counters.window_start
-    ORDER BY
-        usage_counters.tenant_id,
-        usage_counters.subject_id,
-        usage_counters.quota_id,
-        usage_counters.window_start
-    FOR UPDATE OF usage_counters
 ),
 
 settled AS (
@@ -142,8 +117,11 @@ settled AS (
     WHERE usage_reservations.id = %(reservation_id)s
         AND usage_reservations.tenant_id = reservation.tenant_id
         AND usage_reservations.subject_id = reservation.subject_id
-        AND (SELECT count(*) FROM charge) = (SELECT count(*) FROM locked WHERE locked.charged)
-    RETURNING usage_reservations.id
+        AND NOT EXISTS (SELECT FROM charge WHERE NOT charge.counted)
+    RETURNING
+        usage_reservations.id,
+        usage_reservations.tenant_id,
+        usage_reservations.subject_id
 ),
 
 charged AS (
@@ -209,13 +187,37 @@ logged AS (
         created_at
 ),
 
+locked AS MATERIALIZED (
+    SELECT
+        usage_counters.tenant_id,
+        usage_counters.subject_id,
+        usage_counters.quota_id,
+        usage_counters.window_start,
+        change.used,
+        change.freed
+    FROM settled
+    CROSS JOIN change
+    INNER JOIN runstore.usage_counters
+        ON
+            settled.tenant_id = usage_counters.tenant_id
+            AND settled.subject_id = usage_counters.subject_id
+            AND change.quota_id = usage_counters.quota_id
+            AND change.window_start = usage_counters.window_start
+    WHERE (SELECT count(*) FROM logged) >= 0
+    ORDER BY
+        usage_counters.tenant_id,
+        usage_counters.subject_id,
+        usage_counters.quota_id,
+        usage_counters.window_start
+    FOR UPDATE OF usage_counters
+),
+
 counted AS (
     UPDATE runstore.usage_counters
     SET
         used = usage_counters.used + locked.used,
         held = usage_counters.held - locked.freed
     FROM locked
-    CROSS JOIN settled
     WHERE usage_counters.tenant_id = locked.tenant_id
         AND usage_counters.subject_id = locked.subject_id
         AND usage_counters.quota_id = locked.quota_id
@@ -257,6 +259,32 @@ WITH reservation AS MATERIALIZED (
     FOR UPDATE
 ),
 
+released AS (
+    UPDATE runstore.usage_reservations
+    SET
+        status = 'released',
+        finished_at = (SELECT clock_timestamp())
+    FROM reservation
+    WHERE usage_reservations.id = %(reservation_id)s
+        AND usage_reservations.tenant_id = reservation.tenant_id
+        AND usage_reservations.subject_id = reservation.subject_id
+    RETURNING
+        usage_reservations.id,
+        usage_reservations.tenant_id,
+        usage_reservations.subject_id,
+        usage_reservations.amounts,
+        usage_reservations.status,
+        usage_reservations.run_id,
+        usage_reservations.invocation_id,
+        usage_reservations.tool_call_id,
+        usage_reservations.provider,
+        usage_reservations.model,
+        usage_reservations.metadata,
+        usage_reservations.created_at,
+        usage_reservations.expires_at,
+        usage_reservations.finished_at
+),
+
 locked AS MATERIALIZED (
     SELECT
         usage_counters.tenant_id,
@@ -264,7 +292,8 @@ locked AS MATERIALIZED (
         usage_counters.quota_id,
         usage_counters.window_start,
         hold.amount
-    FROM reservation
+    FROM released
+    INNER JOIN reservation ON released.id = reservation.id
     CROSS JOIN
         unnest(reservation.quota_ids, reservation.window_starts, reservation.held_amounts)
             AS hold (quota_id, window_start, amount)
@@ -281,33 +310,6 @@ locked AS MATERIALIZED (
         usage_counters.quota_id,
         usage_counters.window_start
     FOR UPDATE OF usage_counters
-),
-
-released AS (
-    UPDATE runstore.usage_reservations
-    SET
-        status = 'released',
-        finished_at = (SELECT clock_timestamp())
-    FROM reservation
-    WHERE usage_reservations.id = %(reservation_id)s
-        AND usage_reservations.tenant_id = reservation.tenant_id
-        AND usage_reservations.subject_id = reservation.subject_id
-        AND (SELECT count(*) FROM locked) >= 0
-    RETURNING
-        usage_reservations.id,
-        usage_reservations.tenant_id,
-        usage_reservations.subject_id,
-        usage_reservations.amounts,
-        usage_reservations.status,
-        usage_reservations.run_id,
-        usage_reservations.invocation_id,
-        usage_reservations.tool_call_id,
-        usage_reservations.provider,
-        usage_reservations.model,
-        usage_reservations.metadata,
-        usage_reservations.created_at,
-        usage_reservations.expires_at,
-        usage_reservations.finished_at
 ),
 
 freed AS (
@@ -374,28 +376,6 @@ change AS MATERIALIZED (
         hold.window_start
 ),
 
-locked AS MATERIALIZED (
-    SELECT
-        usage_counters.tenant_id,
-        usage_counters.subject_id,
-        usage_counters.quota_id,
-        usage_counters.window_start,
-        change.amount
-    FROM change
-    INNER JOIN runstore.usage_counters
-        ON
-            change.tenant_id = usage_counters.tenant_id
-            AND change.subject_id = usage_counters.subject_id
-            AND change.quota_id = usage_counters.quota_id
-            AND change.window_start = usage_counters.window_start
-    ORDER BY
-        usage_counters.tenant_id,
-        usage_counters.subject_id,
-        usage_counters.quota_id,
-        usage_counters.window_start
-    FOR UPDATE OF usage_counters
-),
-
 expired AS (
     UPDATE runstore.usage_reservations
     SET
@@ -405,7 +385,6 @@ expired AS (
     WHERE usage_reservations.id = overdue.id
         AND usage_reservations.tenant_id = overdue.tenant_id
         AND usage_reservations.subject_id = overdue.subject_id
-        AND (SELECT count(*) FROM locked) >= 0
     RETURNING
         usage_reservations.id,
         usage_reservations.tenant_id,
@@ -421,6 +400,29 @@ expired AS (
         usage_reservations.created_at,
         usage_reservations.expires_at,
         usage_reservations.finished_at
+),
+
+locked AS MATERIALIZED (
+    SELECT
+        usage_counters.tenant_id,
+        usage_counters.subject_id,
+        usage_counters.quota_id,
+        usage_counters.window_start,
+        change.amount
+    FROM change
+    INNER JOIN runstore.usage_counters
+        ON
+            change.tenant_id = usage_counters.tenant_id
+            AND change.subject_id = usage_counters.subject_id
+            AND change.quota_id = usage_counters.quota_id
+            AND change.window_start = usage_counters.window_start
+    WHERE (SELECT count(*) FROM expired) >= 0
+    ORDER BY
+        usage_counters.tenant_id,
+        usage_counters.subject_id,
+        usage_counters.quota_id,
+        usage_counters.window_start
+    FOR UPDATE OF usage_counters
 ),
 
 freed AS (

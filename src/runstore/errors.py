@@ -182,6 +182,12 @@ RESTRICTING_KEYS: Final = {
 }
 
 
+NO_ROOM: Final = "usage_counters_not_null"
+"""Stands for the constraints that refuse a change of a counter which has no room for it."""
+
+# What is set to NULL then.
+_WITHOUT_ROOM: Final = frozenset({"usage_counters.used", "usage_counters.held"})
+
 NOT_KNOWN: Final = "is not known to the database"
 """Why a name is refused that only the database knows: that of a time zone."""
 
@@ -221,6 +227,8 @@ def _named(error: psycopg.Error) -> RunstoreError | None:
     diag, state = error.diag, error.sqlstate
     if diag.schema_name == "runstore" and diag.table_name:
         if state == "23502" and diag.column_name:
+            if f"{diag.table_name}.{diag.column_name}" in _WITHOUT_ROOM:
+                return Conflict("the room of a hard quota was taken meanwhile", constraint=NO_ROOM)
             return InvalidPayload(diag.column_name, "must not be NULL")
         # A key that is too long for its index names that too, and is no violation.
         if diag.constraint_name and str(state).startswith("23"):

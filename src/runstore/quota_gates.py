@@ -58,8 +58,8 @@ def reserve_usages(
 
     One statement: in their order, up to one that does not fit with those before it. For one that
     does not even fit alone the answer is the quota that it would pass. None comes after one that
-    does not fit, is repeated, or is the first of a new window: `reserve_usage` decides each of
-    them.
+    does not fit, or is repeated, and all are None where others took the room or an id at the same
+    moment: `reserve_usage` decides each of them.
     """
     columns = _columns_of(data)
     exceeded = maker(ExceededQuota)
@@ -81,16 +81,6 @@ def reserve_usages(
         return [None] * len(data)
 
     return Statement(_SQL["reserve_usages"], columns, read, refused=refused)
-
-
-@query
-@reads(UUID)
-def make_usage_counters(
-    tenant_id: str | None, subject_id: str, meters: list[str]
-) -> Statement[list[UUID]]:
-    """Make the counters of a subject's present windows that are missing; return their quotas."""
-    parameters = {"tenant_id": tenant_id, "subject_id": subject_id, "meters": meters}
-    return Statement(_SQL["make_usage_counters"], parameters, lambda rows: [row[0] for row in rows])
 
 
 def _columns_of(data: Sequence[NewReservation]) -> dict[str, Any]:
@@ -326,9 +316,8 @@ def _send(batch: list[_Caller]) -> Steps[list[_Answer]]:
     answers = yield from reserve_usages.bind(data)
     if len(data) == 1 or any(answers):
         return answers
-    meters = sorted({meter for item in data for meter in item.amounts})
-    made = yield from make_usage_counters.bind(data[0].tenant_id, data[0].subject_id, meters)
-    return (yield from reserve_usages.bind(data)) if made else answers
+    # Somebody else's change came between.
+    return (yield from reserve_usages.bind(data))
 
 
 def _answer(batch: list[_Caller], answers: list[_Answer]) -> None:

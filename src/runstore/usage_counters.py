@@ -14,7 +14,7 @@ from ._pages import only, page
 from ._query import Rows, Statement, Steps, operation, query, reads
 from ._statements import maker, many
 from ._usage import NewUsageInput
-from .errors import Conflict, NotFound, QuotaExceeded, RunstoreError
+from .errors import NO_ROOM, Conflict, NotFound, QuotaExceeded, RunstoreError
 from .quotas import QUOTA, Period
 
 R = TypeVar("R")
@@ -151,12 +151,12 @@ def until_decided(
 def passing_over(key: str) -> Callable[[RunstoreError], Steps[None]]:
     """Return what passes over an error that says what somebody did at the same time.
 
-    They took the id, whose constraint is `key`, or removed the quota.
+    They took the id, whose constraint is `key`, or the room that there was, or removed the quota.
     """
 
     def pass_over(error: RunstoreError) -> Steps[None]:
         yield from ()
-        taken = isinstance(error, Conflict) and error.constraint == key
+        taken = isinstance(error, Conflict) and error.constraint in (key, NO_ROOM)
         removed = isinstance(error, NotFound) and error.entity == QUOTA
         if not taken and not removed:
             raise error

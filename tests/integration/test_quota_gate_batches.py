@@ -10,11 +10,10 @@ from runstore import (
     reserve_usage,
     settle_usage,
 )
-from runstore.quota_gates import make_usage_counters, reserve_usages
+from runstore.quota_gates import reserve_usages
 from runstore.usage_counters import ExceededQuota
 from usage_factories import (
     LARGEST_LIMIT,
-    SUBJECT,
     disagreements,
     make_quota,
     new_reservation,
@@ -104,7 +103,8 @@ def test_what_passes_a_limit_in_a_new_window_is_answered_too(call: Caller) -> No
     large = new_reservation(11)
     answer, other = call(reserve_usages, [large, new_reservation(1)])
     assert isinstance(answer, ExceededQuota)
-    assert (answer.asked, other) == (11, None)
+    assert isinstance(other, Reservation)
+    assert (answer.asked, answer.held, other.amounts) == (11, 0, {"tokens": 1})
 
 
 def test_every_quota_of_a_batch_holds(call: Caller) -> None:
@@ -120,14 +120,12 @@ def test_every_quota_of_a_batch_holds(call: Caller) -> None:
 
 
 @pytest.mark.owner
-def test_a_batch_in_a_new_window_holds_nothing_until_its_counters_are_made(call: Caller) -> None:
+def test_a_batch_is_held_in_new_windows(call: Caller) -> None:
     make_quota(call, period="month")
+    make_quota(call, period="day", limit_amount=10)
     pass_time(call)
-    data = [new_reservation(1), new_reservation(2)]
-    assert call(reserve_usages, data) == [None, None]
-    assert len(call(make_usage_counters, None, SUBJECT, ["tokens"])) == 1
-    assert call(make_usage_counters, None, SUBJECT, ["tokens"]) == []
-    assert None not in call(reserve_usages, data)
+    assert batch(call, 1, 11, 9, 1) == [1, 9]
+    assert used_and_held(call) == [(0, 10), (0, 10)]
     assert disagreements(call) == []
 
 

@@ -109,13 +109,6 @@ def at_once(scene: Scene) -> None:
     scene.check((30, 60), (30, 60))
 
 
-def at_once_on_one_quota(scene: Scene) -> None:
-    set_quota(scene.conn, new_quota(meter="runs", limit_amount=5))
-    refuse_the_second(scene, reserve_usage, lambda: new_reservation(amounts={"runs": 3}))
-    refuse_the_second(scene, record_usage, lambda: new_usage(amounts={"runs": 2}))
-    scene.check((2, 3), (0, 0), (0, 0))
-
-
 def refuse_the_second(
     scene: Scene, function: Callable[[Conn, Any], object], new: Callable[[], Any]
 ) -> None:
@@ -197,6 +190,15 @@ def together(scene: Scene) -> None:
     scene.check((0, 100), (0, 100))
 
 
+def together_at_once(scene: Scene) -> None:
+    race(
+        scene.connect,
+        lambda first: reserve_usages(first, [new_reservation(40), new_reservation(20)]),
+        lambda second: reserve_usages(second, [new_reservation(30), new_reservation(20)]),
+    )
+    scene.check((0, 60), (0, 60))
+
+
 def everything(scene: Scene) -> None:
     work_on_everything(scene.dsn, writers=8, subjects=1, operations=3000)
 
@@ -212,13 +214,13 @@ CHECKS: Final = [
     crowds,
     one_after_the_other,
     at_once,
-    at_once_on_one_quota,
     one_soft_quota,
     all_or_nothing,
     new_windows,
     new_window_of_one_quota,
     ends,
     together,
+    together_at_once,
     everything,
 ]
 
@@ -233,17 +235,11 @@ def test_a_check_finds_nothing_in_the_queries_as_they_are(
 
 # The mutants
 
-AMOUNT_OF_ONE: Final = """asked.amount
+AMOUNT: Final = """asked.amount
     FROM asked
-    WHERE asked.alone"""
-CEILING_OF_ONE: Final = "(SELECT asked.ceiling FROM asked WHERE asked.alone)"
-FITS: Final = "usage_counters.used + asked.amount <= asked.ceiling - usage_counters.held"
-FITS_BEFORE_THE_LOCK: Final = """(
-    SELECT counter.used + asked.amount <= asked.ceiling - counter.held
-    FROM runstore.usage_counters AS counter
-    WHERE counter.quota_id = asked.quota_id
-        AND counter.window_start = asked.window_start
-)"""
+    WHERE EXISTS"""
+CEILING: Final = "(SELECT asked.ceiling FROM asked WHERE asked.quota_id = excluded.quota_id)"
+FITS_PLAINLY: Final = "asked.used + asked.amount > asked.ceiling - asked.held"
 ORDER: Final = """ORDER BY
         usage_counters.tenant_id,
         usage_counters.subject_id,
@@ -287,70 +283,47 @@ MUTANTS: Final = [
         crowds,
     ),
     *mutants_of_both("no guard", {"quotas.hard": "false"}, one_after_the_other),
-    *mutants_of_both("no guard under the locks", {FITS: FITS_BEFORE_THE_LOCK}, at_once),
-    *mutants_of_both(
-        "no guard under the lock of one quota",
-        {CEILING_OF_ONE: "NULL::bigint"},
-        at_once_on_one_quota,
-    ),
+    *mutants_of_both("no guard on the counter", {CEILING: "NULL::bigint"}, at_once),
     *mutants_of_both(
         "a soft quota is a hard one",
-        {CEILING_OF_ONE: f"coalesce({CEILING_OF_ONE}, 0)"},
+        {CEILING: f"coalesce({CEILING}, 0)"},
         one_soft_quota,
         RunstoreError,
     ),
-    *mutants_of_both(
-        "held is ignored",
-        {" - usage_counters.held": ""},
-        one_after_the_other,
-    ),
-    *mutants_of_both(
-        "one that fits is enough",
-        {"count(*) = (SELECT count(*) FROM locked)": "0 < (SELECT count(*) FROM locked)"},
-        all_or_nothing,
-    ),
-    *mutants_of_both(
-        "some of the counters are enough",
-        {"count(*) = (SELECT count(*) FROM locked)": "true"},
-        one_after_the_other,
-    ),
-    *mutants_of_both(
-        "no guard in a new window",
-        {"asked.used + asked.amount <= asked.ceiling - asked.held": "true"},
-        new_window_of_one_quota,
-    ),
+    *mutants_of_both("held is ignored", {"- usage_counters.held,": ","}, at_once),
+    *mutants_of_both("no guard in a new window", {FITS_PLAINLY: "false"}, new_window_of_one_quota),
     *mutants_of_both(
         "a new window starts empty",
-        {AMOUNT_OF_ONE: AMOUNT_OF_ONE.replace("asked.amount", "0")},
-        new_window_of_one_quota,
+        {AMOUNT: AMOUNT.replace("asked.amount", "0")},
+        new_windows,
     ),
     Mutant(
         "nothing is held",
         usage_reservations,
         "reserve_usage",
-        {"usage_counters.held + locked.amount": "usage_counters.held"},
-        new_windows,
+        {"THEN usage_counters.held + excluded.held": "THEN usage_counters.held"},
+        one_soft_quota,
     ),
     Mutant(
-        "nothing is held of one quota",
+        "what has no room is not held",
         usage_reservations,
         "reserve_usage",
-        {"usage_counters.held + excluded.held": "usage_counters.held"},
-        one_soft_quota,
+        {"+ excluded.held\n        END": "+ excluded.held ELSE usage_counters.held END"},
+        at_once,
     ),
     Mutant(
         "nothing is counted",
         usage_logs,
         "record_usage",
-        {"usage_counters.used + locked.amount": "usage_counters.used"},
-        new_windows,
+        {"THEN usage_counters.used + excluded.used": "THEN usage_counters.used"},
+        one_soft_quota,
     ),
     Mutant(
-        "nothing is counted of one quota",
+        "what has no room is not counted",
         usage_logs,
         "record_usage",
-        {"usage_counters.used + excluded.used": "usage_counters.used"},
-        one_soft_quota,
+        {"+ excluded.used\n        END": "+ excluded.used ELSE usage_counters.used END"},
+        at_once,
     ),
     Mutant(
         "nothing is counted",
@@ -413,15 +386,29 @@ MUTANTS: Final = [
         "what never fits stands in the way",
         quota_gates,
         "reserve_usages",
-        {"HAVING bool_and(counted AND (room IS NULL OR amount <= room))": ""},
+        {"HAVING bool_and(room IS NULL OR amount <= room)": ""},
+        together,
+    ),
+    Mutant(
+        "no guard on the counter",
+        quota_gates,
+        "reserve_usages",
+        {CEILING: "NULL::bigint"},
+        together_at_once,
+    ),
+    Mutant(
+        "nothing is held",
+        quota_gates,
+        "reserve_usages",
+        {"THEN usage_counters.held + excluded.held": "THEN usage_counters.held"},
         together,
     ),
     *(
-        Mutant("locks in no order", module, query, {ORDER: UNORDERED}, everything_until_it_clashes)
-        for module, query in [
-            (usage_reservations, "reserve_usage"),
-            (usage_logs, "record_usage"),
-            (usage_settlements, "settle_usage"),
+        Mutant("locks in no order", module, query, {order: unordered}, everything_until_it_clashes)
+        for module, query, order, unordered in [
+            (usage_reservations, "reserve_usage", "ORDER BY quotas.id", "ORDER BY random()"),
+            (usage_logs, "record_usage", "ORDER BY quotas.id", "ORDER BY random()"),
+            (usage_settlements, "settle_usage", ORDER, UNORDERED),
         ]
     ),
 ]

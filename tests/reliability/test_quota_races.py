@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from uuid import UUID
 
+import psycopg
 import pytest
 
-from connections import Connect
+from connections import Connect, wait_until_blocked
 from races import Conn, loses, race
 from runstore import (
     Conflict,
     InvalidTransition,
+    NewReservation,
     QuotaExceeded,
     expire_reservations,
     get_reservation,
@@ -24,8 +27,10 @@ from runstore import (
     reserve_usage,
     set_quota,
     settle_usage,
+    transaction,
     verify_usage,
 )
+from runstore.quota_gates import reserve_usages
 from usage_factories import SUBJECT, new_quota, new_reservation, new_usage
 
 
@@ -83,6 +88,56 @@ def test_both_are_counted_where_both_fit(
         first_gives_up=first_gives_up,
     )
     assert used_and_held(conn) == [(40, 0 if first_gives_up else 60)] * quotas
+
+
+def reserve_in_batch(conn: Conn, data: NewReservation) -> Any:
+    return reserve_usages(conn, [data])
+
+
+@pytest.mark.parametrize(
+    ("write", "new"),
+    [
+        (reserve_usage, new_reservation),
+        (reserve_in_batch, new_reservation),
+        (record_usage, new_usage),
+    ],
+)
+def test_who_waits_for_an_id_keeps_nobody_from_a_counter(
+    conn: Conn, connect: Connect, write: Callable[[Conn, Any], Any], new: Callable[..., Any]
+) -> None:
+    data = new(amounts={"tokens": 40, "searches": 1})
+    holder, waiter = connect(), connect()
+    with ThreadPoolExecutor(1) as pool:
+        with transaction(holder):
+            # Of a meter without a quota, and so without a counter.
+            write(holder, new(id=data.id, amounts={"searches": 1}))
+            waiting = pool.submit(write, waiter, data)
+            wait_until_blocked(conn)
+            conn.execute("SET lock_timeout = '5s'")
+            reserve_usage(conn, new_reservation(20))
+            record_usage(conn, new_usage(30))
+            raise psycopg.Rollback
+        waiting.result(timeout=10)
+    [(used, held)] = used_and_held(conn)
+    assert used + held == 90
+
+
+@pytest.mark.parametrize(
+    ("use", "new"), [(reserve_usage, new_reservation), (record_usage, new_usage)]
+)
+def test_a_race_for_the_last_room_leaves_a_transaction_usable(
+    conn: Conn, connect: Connect, use: Any, new: Callable[[int], Any]
+) -> None:
+    def second(waiter: Conn) -> None:
+        with transaction(waiter):
+            record_usage(waiter, new_usage(1))
+            with pytest.raises(QuotaExceeded):
+                use(waiter, new(40))
+            use(waiter, new(39))
+
+    race(connect, lambda first: reserve_usage(first, new_reservation(60)), second)
+    [(used, held)] = used_and_held(conn)
+    assert used + held == 100
 
 
 @pytest.mark.parametrize("tokens", [10, 60, 100])
