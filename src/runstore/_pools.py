@@ -2,7 +2,8 @@
 
 `connection()` of a pool is a generator around a second block, which commits by a call to the
 connection's driver even where nothing is to be committed, as on an idle connection with autocommit.
-With a statement for each loan that is a tenth of what the client does, in asyncio more.
+With a statement for each loan that is a tenth of what the client does, in asyncio more. And a pool
+of psycopg's lends its connections in turn, where one that was in use just now costs less.
 """
 
 from __future__ import annotations
@@ -49,9 +50,22 @@ class _Lender(BasePool):
     def _lent_ms(self) -> int:
         return int(self.lent_seconds * 1000)
 
+    def _put_latest_first(self) -> None:
+        """Move the connection that was given back last to where the base takes the next one from.
+
+        The base lends all in turn, so that each of them finds its session's memory cold, in client
+        and server. PgBouncer lends the latest too, unless `server_round_robin` is set. What nobody
+        needs stays at the other end, where the base takes what it closes.
+        """
+        self._pool.rotate(1)
+
 
 class BlockingPool(_Lender, ConnectionPool[Connection[Any]]):
-    """A pool of blocking connections."""
+    """A pool of blocking connections, of which the one that was given back last is lent first."""
+
+    def _get_ready_connection(self, timeout: float | None) -> Connection[Any] | None:
+        self._put_latest_first()
+        return super()._get_ready_connection(timeout)
 
     # The base says the class of what contextmanager() makes, of which nobody needs more.
     def connection(  # type: ignore[override]
@@ -88,7 +102,11 @@ class _Loan(AbstractContextManager[Connection[Any]]):
 
 
 class AsyncioPool(_Lender, AsyncConnectionPool[AsyncConnection[Any]]):
-    """A pool of asyncio connections."""
+    """A pool of asyncio connections, of which the one that was given back last is lent first."""
+
+    async def _get_ready_connection(self, timeout: float | None) -> AsyncConnection[Any] | None:
+        self._put_latest_first()
+        return await super()._get_ready_connection(timeout)
 
     # As above.
     def connection(  # type: ignore[override]

@@ -153,6 +153,7 @@ def open_pool(
     - `reconnect_timeout=5` seconds, after which a pool that cannot connect begins anew. It pauses
       twice as long after each attempt; psycopg's own 300 may add as much again to an outage.
     - `timeout=30` seconds to wait for a free connection, then `psycopg_pool.PoolTimeout`.
+    - Of the connections that are free the one that was given back last is lent first.
 
     `pool_settings` are parameters of `psycopg_pool.ConnectionPool`, each of which overrides
     ours. The pool is open when it is returned; use it as a context manager or close it.

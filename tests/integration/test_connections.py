@@ -4,7 +4,7 @@ import asyncio
 import socket
 import time
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -398,6 +398,20 @@ def test_a_loan_ends_its_transaction(
         with lent(session, pool):
             assert session.conn.info.transaction_status is TransactionStatus.IDLE
     assert connect().execute("SELECT id FROM runstore.runs").fetchall() == [(kept_id,)]
+
+
+def test_the_connection_that_was_given_back_last_is_lent_first(
+    connection_kind: Kind, shared_database: str
+) -> None:
+    with pooled(connection_kind, shared_database, min_size=3, max_size=3) as (session, pool):
+        with ExitStack() as loans:
+            first, *others = [loans.enter_context(session.block(pool.connection())) for _ in "123"]
+        # Given back in the opposite order.
+        for _ in range(2):
+            with session.block(pool.connection()) as conn:
+                assert conn is first
+                with session.block(pool.connection()) as another:
+                    assert another is others[0]
 
 
 def test_a_pool_tells_for_how_long_it_has_lent(connection_kind: Kind, shared_database: str) -> None:
