@@ -140,7 +140,7 @@ WORKLOADS: Final = {
         ],
     ),
     "W5": Workload(
-        "reserve from one limit, of which nine tenths fit; 16 asyncio workers",
+        "reserve from one limit, of which nine tenths fit; 16 workers, tasks and threads",
         [
             Contestant("psycopg, conditional UPDATE", "by_hand.reservations:reserve"),
             Contestant(
@@ -166,6 +166,15 @@ WORKLOADS: Final = {
                 "ours.reservations:reserve_through_gate",
                 "psycopg, pool",
                 bar=0.20,
+            ),
+            Contestant("psycopg, threads", "by_hand.reservations:reserve_in_threads"),
+            Contestant(
+                "runstore, threads", "ours.reservations:reserve_in_threads", "psycopg, threads"
+            ),
+            Contestant(
+                "runstore, threads and QuotaGate",
+                "ours.reservations:reserve_through_gate_in_threads",
+                "psycopg, threads",
             ),
         ],
     ),

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Generator
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Any, Final
 from uuid import UUID
 
 import psycopg
-from psycopg import AsyncConnection
+from psycopg import AsyncConnection, Connection
 from psycopg_pool import AsyncConnectionPool
 
 from contestants import Sampler, Sizes, Work, sampler
@@ -31,6 +32,8 @@ RETURNING held
 Parameters = tuple[int, str, UUID, int, int]
 Take = Callable[[Parameters], Awaitable[bool]]
 """Says whether the amount was taken."""
+TakeAll = Callable[[Parameters], int]
+"""Has all workers take what they can, and says how often the amount was taken."""
 
 
 async def take(conn: AsyncConnection[Any], parameters: Parameters) -> bool:
@@ -40,14 +43,16 @@ async def take(conn: AsyncConnection[Any], parameters: Parameters) -> bool:
 
 @contextmanager
 def reserve(dsn: str, sizes: Sizes) -> Generator[Sampler]:
-    """Give every worker a connection of its own."""
+    """Give every worker, a task, a connection of its own."""
 
     async def connect() -> list[AsyncConnection[Any]]:
         return [await AsyncConnection.connect(dsn, autocommit=True) for _ in range(sizes.workers)]
 
     with asyncio.Runner() as runner:
         conns = runner.run(connect())
-        with _sampler(runner, dsn, sizes, [partial(take, conn) for conn in conns]) as sample:
+        with _sampler(
+            dsn, sizes, _tasks(runner, sizes, [partial(take, conn) for conn in conns])
+        ) as sample:
             yield sample
         for conn in conns:
             runner.run(conn.close())
@@ -69,34 +74,55 @@ def reserve_through_pool(dsn: str, sizes: Sizes) -> Generator[Sampler]:
             async with pool.connection() as conn:
                 return await take(conn, parameters)
 
-        with _sampler(runner, dsn, sizes, [with_pool] * sizes.workers) as sample:
+        with _sampler(dsn, sizes, _tasks(runner, sizes, [with_pool] * sizes.workers)) as sample:
             yield sample
         runner.run(pool.close())
 
 
 @contextmanager
-def _sampler(
-    runner: asyncio.Runner, dsn: str, sizes: Sizes, workers: list[Take]
-) -> Generator[Sampler]:
+def reserve_in_threads(dsn: str, sizes: Sizes) -> Generator[Sampler]:
+    """Give every worker, a thread, a connection of its own."""
+    with ExitStack() as stack:
+        threads = stack.enter_context(ThreadPoolExecutor(sizes.workers))
+        conns = [
+            stack.enter_context(psycopg.connect(dsn, autocommit=True)) for _ in range(sizes.workers)
+        ]
+
+        def take_all(parameters: Parameters) -> int:
+            def work(conn: Connection[Any]) -> int:
+                return sum(
+                    conn.execute(TAKE, parameters).fetchone() is not None
+                    for _ in range(sizes.reservations // sizes.workers)
+                )
+
+            return sum(threads.map(work, conns))
+
+        yield stack.enter_context(_sampler(dsn, sizes, take_all))
+
+
+def _tasks(runner: asyncio.Runner, sizes: Sizes, workers: list[Take]) -> TakeAll:
+    async def work(take: Take, parameters: Parameters) -> int:
+        granted = 0
+        for _ in range(sizes.reservations // sizes.workers):
+            granted += await take(parameters)
+        return granted
+
+    async def take_all(parameters: Parameters) -> int:
+        return sum(await asyncio.gather(*(work(worker, parameters) for worker in workers)))
+
+    return lambda parameters: runner.run(take_all(parameters))
+
+
+@contextmanager
+def _sampler(dsn: str, sizes: Sizes, take_all: TakeAll) -> Generator[Sampler]:
     limit = limit_of(sizes.reservations)
     with psycopg.connect(dsn, autocommit=True) as conn:
-
-        async def work(take: Take, subject_id: str, quota_id: UUID) -> int:
-            granted = 0
-            for _ in range(sizes.reservations // sizes.workers):
-                granted += await take((AMOUNT, subject_id, quota_id, AMOUNT, limit))
-            return granted
-
-        async def all_workers(subject_id: str, quota_id: UUID) -> int:
-            return sum(
-                await asyncio.gather(*(work(worker, subject_id, quota_id) for worker in workers))
-            )
 
         def prepare() -> Work:
             subject_id, quota_id = new_quota(conn, limit)
 
             def measured() -> None:
-                granted = runner.run(all_workers(subject_id, quota_id))
+                granted = take_all((AMOUNT, subject_id, quota_id, AMOUNT, limit))
                 assert granted * AMOUNT == held(conn, quota_id) == limit
 
             return measured
