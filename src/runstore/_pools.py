@@ -104,7 +104,11 @@ class _Loan(AbstractContextManager[Connection[Any]]):
 class AsyncioPool(_Lender, AsyncConnectionPool[AsyncConnection[Any]]):
     """A pool of asyncio connections, of which the one that was given back last is lent first."""
 
-    async def _get_ready_connection(self, timeout: float | None) -> AsyncConnection[Any] | None:
+    # The base has the timeout.
+    async def _get_ready_connection(
+        self,
+        timeout: float | None,  # noqa: ASYNC109
+    ) -> AsyncConnection[Any] | None:
         self._put_latest_first()
         return await super()._get_ready_connection(timeout)
 

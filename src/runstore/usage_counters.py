@@ -131,8 +131,8 @@ def until_decided(
 ) -> Steps[R]:
     """Find out why an attempt wrote nothing, and make it again while nothing stands in its way.
 
-    Its id may be taken, and `repeated` says what that means; a hard quota may be exceeded; or its
-    counters have been made, or have changed, since.
+    Its id may be taken, and `repeated` says what that means; a hard quota may be exceeded; or the
+    room that somebody took is there again.
     """
     for _ in range(_ATTEMPTS):
         reserved, logged, exceeded = yield from find_obstacle.bind(

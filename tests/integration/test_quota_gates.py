@@ -283,10 +283,11 @@ def test_when_the_one_who_leads_fails_the_others_decide_alone(
     set_quota(connect(), new_quota(limit_amount=100))
     gate, holder, observer = QuotaGate(), connect(), connect()
     with (
-        open_pool(database, min_size=2, pool_settings={"check": None}) as source,
+        ConnectionPool[Any](database, kwargs={"autocommit": True}, min_size=2, open=True) as source,
         ThreadPoolExecutor(3) as executor,
     ):
-        # A pool that is still opening these would open more. It lends what is idle for longest.
+        # A pool that is still opening these would open more. psycopg's own lends what is idle for
+        # longest.
         source.wait()
         idle = [source.getconn(), source.getconn()]
         leader = idle[1].info.backend_pid

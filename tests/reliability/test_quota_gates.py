@@ -11,7 +11,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from psycopg_pool import AsyncConnectionPool
+from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
 from connections import Kind, wait_until_blocked
 from fault_connections import SIDES, Fault, faulty
@@ -22,8 +22,6 @@ from runstore import (
     NewReservation,
     QuotaGate,
     Reservation,
-    open_pool,
-    open_pool_async,
     reserve_usage,
     transaction,
 )
@@ -43,17 +41,19 @@ def connection_kind(source: Source) -> Kind:
 def open_gated(source: Source, gate: QuotaGate, dsn: str, fault: Fault) -> Generator[Reserve]:
     """Reserve by a pool of two connections, the second of which the fault is about to meet.
 
-    They are without autocommit, so that a COMMIT follows what is sent for all. The pool lends what
-    has been idle for longest.
+    They are without autocommit, so that a COMMIT follows what is sent for all. The pool is one of
+    psycopg's own, which lend what has been idle for longest.
     """
     settings: dict[str, Any] = {
         "min_size": 2,
         "max_size": 2,
-        "autocommit": False,
-        "pool_settings": {"check": None, "connection_class": faulty(source.kind, Fault())},
+        "connection_class": faulty(source.kind, Fault()),
     }
     if source.kind == "blocking":
-        with open_pool(dsn, **settings) as pool, ThreadPoolExecutor(3) as executor:
+        with (
+            ConnectionPool[Any](dsn, open=True, **settings) as pool,
+            ThreadPoolExecutor(3) as executor,
+        ):
             idle = [pool.getconn(), pool.getconn()]
             vars(idle[1])["fault"] = fault
             for conn in idle:
@@ -62,7 +62,8 @@ def open_gated(source: Source, gate: QuotaGate, dsn: str, fault: Fault) -> Gener
         return
 
     async def open_async() -> AsyncConnectionPool[Any]:
-        pool = await open_pool_async(dsn, **settings)
+        pool = AsyncConnectionPool[Any](dsn, open=False, **settings)
+        await pool.open()
         idle = [await pool.getconn(), await pool.getconn()]
         vars(idle[1])["fault"] = fault
         for conn in idle:
@@ -109,7 +110,7 @@ class Line:
                 holder.execute("SELECT FROM runstore.usage_counters FOR UPDATE")
                 first = reserve(self.first)
                 wait_until_blocked(self._observer.conn)
-                # In a new window, so that the leader has to make counters too.
+                # In a new window, so that the leader makes counters too.
                 for period in ("day", "hour"):
                     make_quota(self._observer, period=period)
                 self._observer.execute(
