@@ -111,15 +111,15 @@ counted AS (
     WHERE EXISTS (SELECT FROM logged)
     ON CONFLICT (tenant_id, subject_id, quota_id, window_start) DO UPDATE
         SET used = CASE
-            WHEN excluded.used <= 0
-                OR coalesce(
-                    usage_counters.used + excluded.used
-                    <= (SELECT asked.ceiling FROM asked WHERE asked.quota_id = excluded.quota_id)
-                    - usage_counters.held,
-                    true
-                )
-                THEN usage_counters.used + excluded.used
-        END
+                WHEN excluded.used <= 0
+                    OR coalesce(
+                        usage_counters.used + excluded.used
+                        <= (SELECT asked.ceiling FROM asked WHERE asked.quota_id = usage_counters.quota_id)
+                        - usage_counters.held,
+                        true
+                    )
+                    THEN usage_counters.used + excluded.used
+            END
 )
 
 SELECT

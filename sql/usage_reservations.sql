@@ -127,15 +127,15 @@ held AS (
     WHERE EXISTS (SELECT FROM reservation)
     ON CONFLICT (tenant_id, subject_id, quota_id, window_start) DO UPDATE
         SET held = CASE
-            WHEN excluded.held <= 0
-                OR coalesce(
-                    usage_counters.used + excluded.held
-                    <= (SELECT asked.ceiling FROM asked WHERE asked.quota_id = excluded.quota_id)
-                    - usage_counters.held,
-                    true
-                )
-                THEN usage_counters.held + excluded.held
-        END
+                WHEN excluded.held <= 0
+                    OR coalesce(
+                        usage_counters.used + excluded.held
+                        <= (SELECT asked.ceiling FROM asked WHERE asked.quota_id = usage_counters.quota_id)
+                        - usage_counters.held,
+                        true
+                    )
+                    THEN usage_counters.held + excluded.held
+            END
 )
 
 SELECT

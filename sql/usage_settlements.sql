@@ -1,13 +1,15 @@
 -- Usage settlements: how a reservation ends: settled, released, or expired and settled later.
 --
 -- Each end is reached once, whoever comes first: it locks its reservations and changes them, and
--- locks their counters last, in the order of their key.
+-- changes their counters last, in the order of their key. It does so by an upsert: an UPDATE that
+-- had to wait sets the whole statement up again, and waits for each version of the row that came in
+-- between. The quotas are locked before, so that none of them is removed, and no counter made for it.
 
 -- name: settle_usage :many
 -- Log what a held or expired reservation came to, count it, and give back what is still held.
 -- It is counted in the windows that it was held against; a quota that came later counts it in its
--- present one. A counter that is missing is made, for the next attempt.
--- No row: the reservation does not exist, is settled or released, or a counter was missing.
+-- present one.
+-- No row: the reservation does not exist, or is settled or released.
 WITH reservation AS MATERIALIZED (
     SELECT
         id,
@@ -50,16 +52,7 @@ charge AS MATERIALIZED (
             usage_counters.window_start,
             runstore.window_start(quotas.period, quotas.timezone, statement_timestamp())
         ) AS window_start,
-        (%(amounts)s::jsonb ->> quotas.meter)::bigint AS amount,
-        usage_counters.quota_id IS NOT NULL OR EXISTS (
-            SELECT
-            FROM runstore.usage_counters AS present
-            WHERE present.tenant_id = quotas.tenant_id
-                AND present.subject_id = quotas.subject_id
-                AND present.quota_id = quotas.id
-                AND present.window_start
-                = runstore.window_start(quotas.period, quotas.timezone, statement_timestamp())
-        ) AS counted
+        (%(amounts)s::jsonb ->> quotas.meter)::bigint AS amount
     FROM reservation
     INNER JOIN runstore.quotas
         ON
@@ -73,29 +66,6 @@ charge AS MATERIALIZED (
             AND quotas.id = usage_counters.quota_id
             AND hold.window_start = usage_counters.window_start
     WHERE (%(amounts)s::jsonb ->> quotas.meter) IS NOT NULL
-),
-
-made AS (
-    INSERT INTO runstore.usage_counters (tenant_id, subject_id, quota_id, window_start)
-    SELECT
-        quotas.tenant_id,
-        quotas.subject_id,
-        quotas.id,
-        charge.window_start
-    FROM charge
-    INNER JOIN runstore.quotas
-        ON
-            charge.tenant_id = quotas.tenant_id
-            AND charge.subject_id = quotas.subject_id
-            AND charge.quota_id = quotas.id
-    WHERE NOT charge.counted
-    ORDER BY
-        quotas.tenant_id,
-        quotas.subject_id,
-        quotas.id,
-        charge.window_start
-    FOR KEY SHARE OF quotas
-    ON CONFLICT (tenant_id, subject_id, quota_id, window_start) DO NOTHING
 ),
 
 change AS MATERIALIZED (
@@ -117,7 +87,6 @@ settled AS (
     WHERE usage_reservations.id = %(reservation_id)s
         AND usage_reservations.tenant_id = reservation.tenant_id
         AND usage_reservations.subject_id = reservation.subject_id
-        AND NOT EXISTS (SELECT FROM charge WHERE NOT charge.counted)
     RETURNING
         usage_reservations.id,
         usage_reservations.tenant_id,
@@ -187,41 +156,36 @@ logged AS (
         created_at
 ),
 
-locked AS MATERIALIZED (
+counted AS (
+    INSERT INTO runstore.usage_counters (tenant_id, subject_id, quota_id, window_start, used)
     SELECT
-        usage_counters.tenant_id,
-        usage_counters.subject_id,
-        usage_counters.quota_id,
-        usage_counters.window_start,
-        change.used,
-        change.freed
+        quotas.tenant_id,
+        quotas.subject_id,
+        quotas.id,
+        change.window_start,
+        change.used
     FROM settled
     CROSS JOIN change
-    INNER JOIN runstore.usage_counters
+    INNER JOIN runstore.quotas
         ON
-            settled.tenant_id = usage_counters.tenant_id
-            AND settled.subject_id = usage_counters.subject_id
-            AND change.quota_id = usage_counters.quota_id
-            AND change.window_start = usage_counters.window_start
+            settled.tenant_id = quotas.tenant_id
+            AND settled.subject_id = quotas.subject_id
+            AND change.quota_id = quotas.id
     WHERE (SELECT count(*) FROM logged) >= 0
+        AND (change.used <> 0 OR change.freed <> 0)
     ORDER BY
-        usage_counters.tenant_id,
-        usage_counters.subject_id,
-        usage_counters.quota_id,
-        usage_counters.window_start
-    FOR UPDATE OF usage_counters
-),
-
-counted AS (
-    UPDATE runstore.usage_counters
-    SET
-        used = usage_counters.used + locked.used,
-        held = usage_counters.held - locked.freed
-    FROM locked
-    WHERE usage_counters.tenant_id = locked.tenant_id
-        AND usage_counters.subject_id = locked.subject_id
-        AND usage_counters.quota_id = locked.quota_id
-        AND usage_counters.window_start = locked.window_start
+        quotas.id,
+        change.window_start
+    FOR KEY SHARE OF quotas
+    ON CONFLICT (tenant_id, subject_id, quota_id, window_start) DO UPDATE
+        SET
+            used = usage_counters.used + excluded.used,
+            held = usage_counters.held - (
+                SELECT change.freed
+                FROM change
+                WHERE change.quota_id = usage_counters.quota_id
+                    AND change.window_start = usage_counters.window_start
+            )
 )
 
 SELECT
@@ -259,6 +223,19 @@ WITH reservation AS MATERIALIZED (
     FOR UPDATE
 ),
 
+hold AS MATERIALIZED (
+    SELECT
+        hold.quota_id,
+        hold.window_start,
+        hold.amount
+    FROM reservation
+    CROSS JOIN
+        unnest(reservation.quota_ids, reservation.window_starts, reservation.held_amounts)
+            AS hold (quota_id, window_start, amount)
+    WHERE reservation.status = 'held'
+        AND hold.amount <> 0
+),
+
 released AS (
     UPDATE runstore.usage_reservations
     SET
@@ -285,41 +262,31 @@ released AS (
         usage_reservations.finished_at
 ),
 
-locked AS MATERIALIZED (
-    SELECT
-        usage_counters.tenant_id,
-        usage_counters.subject_id,
-        usage_counters.quota_id,
-        usage_counters.window_start,
-        hold.amount
-    FROM released
-    INNER JOIN reservation ON released.id = reservation.id
-    CROSS JOIN
-        unnest(reservation.quota_ids, reservation.window_starts, reservation.held_amounts)
-            AS hold (quota_id, window_start, amount)
-    INNER JOIN runstore.usage_counters
-        ON
-            reservation.tenant_id = usage_counters.tenant_id
-            AND reservation.subject_id = usage_counters.subject_id
-            AND hold.quota_id = usage_counters.quota_id
-            AND hold.window_start = usage_counters.window_start
-    WHERE reservation.status = 'held'
-    ORDER BY
-        usage_counters.tenant_id,
-        usage_counters.subject_id,
-        usage_counters.quota_id,
-        usage_counters.window_start
-    FOR UPDATE OF usage_counters
-),
-
 freed AS (
-    UPDATE runstore.usage_counters
-    SET held = usage_counters.held - locked.amount
-    FROM locked
-    WHERE usage_counters.tenant_id = locked.tenant_id
-        AND usage_counters.subject_id = locked.subject_id
-        AND usage_counters.quota_id = locked.quota_id
-        AND usage_counters.window_start = locked.window_start
+    INSERT INTO runstore.usage_counters (tenant_id, subject_id, quota_id, window_start)
+    SELECT
+        quotas.tenant_id,
+        quotas.subject_id,
+        quotas.id,
+        hold.window_start
+    FROM released
+    CROSS JOIN hold
+    INNER JOIN runstore.quotas
+        ON
+            released.tenant_id = quotas.tenant_id
+            AND released.subject_id = quotas.subject_id
+            AND hold.quota_id = quotas.id
+    ORDER BY
+        quotas.id,
+        hold.window_start
+    FOR KEY SHARE OF quotas
+    ON CONFLICT (tenant_id, subject_id, quota_id, window_start) DO UPDATE
+        SET held = usage_counters.held - (
+                SELECT hold.amount
+                FROM hold
+                WHERE hold.quota_id = usage_counters.quota_id
+                    AND hold.window_start = usage_counters.window_start
+            )
 )
 
 SELECT
@@ -402,37 +369,36 @@ expired AS (
         usage_reservations.finished_at
 ),
 
-locked AS MATERIALIZED (
-    SELECT
-        usage_counters.tenant_id,
-        usage_counters.subject_id,
-        usage_counters.quota_id,
-        usage_counters.window_start,
-        change.amount
-    FROM change
-    INNER JOIN runstore.usage_counters
-        ON
-            change.tenant_id = usage_counters.tenant_id
-            AND change.subject_id = usage_counters.subject_id
-            AND change.quota_id = usage_counters.quota_id
-            AND change.window_start = usage_counters.window_start
-    WHERE (SELECT count(*) FROM expired) >= 0
-    ORDER BY
-        usage_counters.tenant_id,
-        usage_counters.subject_id,
-        usage_counters.quota_id,
-        usage_counters.window_start
-    FOR UPDATE OF usage_counters
-),
-
 freed AS (
-    UPDATE runstore.usage_counters
-    SET held = usage_counters.held - locked.amount
-    FROM locked
-    WHERE usage_counters.tenant_id = locked.tenant_id
-        AND usage_counters.subject_id = locked.subject_id
-        AND usage_counters.quota_id = locked.quota_id
-        AND usage_counters.window_start = locked.window_start
+    INSERT INTO runstore.usage_counters (tenant_id, subject_id, quota_id, window_start)
+    SELECT
+        quotas.tenant_id,
+        quotas.subject_id,
+        quotas.id,
+        change.window_start
+    FROM change
+    INNER JOIN runstore.quotas
+        ON
+            change.tenant_id = quotas.tenant_id
+            AND change.subject_id = quotas.subject_id
+            AND change.quota_id = quotas.id
+    WHERE change.amount <> 0
+        AND (SELECT count(*) FROM expired) >= 0
+    ORDER BY
+        quotas.tenant_id,
+        quotas.subject_id,
+        quotas.id,
+        change.window_start
+    FOR KEY SHARE OF quotas
+    ON CONFLICT (tenant_id, subject_id, quota_id, window_start) DO UPDATE
+        SET held = usage_counters.held - (
+                SELECT change.amount
+                FROM change
+                WHERE change.tenant_id = usage_counters.tenant_id
+                    AND change.subject_id = usage_counters.subject_id
+                    AND change.quota_id = usage_counters.quota_id
+                    AND change.window_start = usage_counters.window_start
+            )
 )
 
 SELECT

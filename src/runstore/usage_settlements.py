@@ -18,7 +18,6 @@ from .usage_logs import UsageLog, find_usage_logs, logged_as
 from .usage_reservations import RESERVATION, Reservation, get_reservation
 
 _SQL: Final = _sql.load("usage_settlements")
-_ATTEMPTS: Final = 10
 MAX_ROWS: Final = 10_000
 
 
@@ -60,7 +59,7 @@ def settle_usage(
 
     Idempotent by the reservation: a repeated call answers the rows of the first one, and raises
     `Conflict` when they say something else. Raises `NotFound`, and `InvalidTransition` when it was
-    released. Locks the reservation, then the counters, in the order of their key.
+    released. Locks the reservation, then quotas and counters, in the order of their key.
     """
     data = _Settlement(
         amounts=dict(amounts),
@@ -78,19 +77,18 @@ def settle_usage(
         return [make(row) for row in rows]
 
     def undecided() -> Steps[list[UsageLog]]:
-        for _ in range(_ATTEMPTS):
-            reservation = yield from get_reservation.bind(reservation_id)
-            if reservation.status == "settled":
-                return (yield from _repeated(data, reservation_id))
-            if reservation.status == "released":
-                raise InvalidTransition(RESERVATION, reservation_id, reservation.status)
-            # A counter was missing and has been made.
-            rows: list[UsageLog] = yield from Statement(_SQL["settle_usage"], parameters, read)
-            if rows:
-                return rows
-        raise Conflict("the subject's quotas changed at every attempt; repeat the call")
+        reservation = yield from get_reservation.bind(reservation_id)
+        if reservation.status == "settled":
+            return (yield from _repeated(data, reservation_id))
+        if reservation.status == "released":
+            raise InvalidTransition(RESERVATION, reservation_id, reservation.status)
+        # It has been made since.
+        return (yield from attempt())
 
-    return Statement(_SQL["settle_usage"], parameters, read, undecided)
+    def attempt() -> Statement[list[UsageLog]]:
+        return Statement(_SQL["settle_usage"], parameters, read, undecided)
+
+    return attempt()
 
 
 def _repeated(data: _Settlement, reservation_id: UUID) -> Steps[list[UsageLog]]:
@@ -109,7 +107,7 @@ def release_usage(reservation_id: UUID) -> Statement[Reservation]:
 
     Only where the work was never begun: work that was cancelled is settled with what it used.
     Idempotent. Raises `NotFound`, and `InvalidTransition` when it is settled. Locks the
-    reservation, then the counters, in the order of their key.
+    reservation, then quotas and counters, in the order of their key.
     """
 
     def absent() -> Steps[Reservation]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -286,6 +287,31 @@ def test_a_quota_that_is_being_removed_is_waited_for_and_counts_no_more(
     )
     assert used_and_held(conn) == []
     assert conn.execute("SELECT FROM runstore.usage_counters").rowcount == 0
+
+
+def expire(conn: Conn, id: UUID) -> None:
+    [expired] = expire_reservations(conn)
+    assert expired.id == id
+
+
+@pytest.mark.parametrize("stays", [True, False])
+@pytest.mark.parametrize(
+    ("end", "left"), [(settle(50), (50, 0)), (release_usage, (0, 0)), (expire, (0, 0))]
+)
+def test_who_ends_a_hold_waits_for_who_removes_its_quota(
+    conn: Conn, connect: Connect, end: Any, left: tuple[int, int], *, stays: bool
+) -> None:
+    data = new_reservation(60, hold_for=timedelta(milliseconds=1))
+    reserve_usage(conn, data)
+    race(
+        connect,
+        lambda first: remove_quota(first, SUBJECT, "tokens", "month"),
+        lambda second: end(second, data.id),
+        first_gives_up=stays,
+    )
+    assert get_reservation(conn, data.id).status != "held"
+    assert used_and_held(conn) == [left] * stays
+    assert conn.execute("SELECT FROM runstore.usage_counters").rowcount == stays
 
 
 def test_who_removes_a_quota_waits_for_who_uses_it(conn: Conn, connect: Connect) -> None:
