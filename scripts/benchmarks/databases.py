@@ -25,6 +25,8 @@ Commits = Literal["durable", "relaxed"]
 # Autovacuum would come to one contestant's rows and not to another's.
 SETTINGS: Final = {
     "autovacuum": "off",
+    # All who take part in a workload are connected at once.
+    "max_connections": "300",
     "shared_buffers": "512MB",
     "max_wal_size": "8GB",
     "checkpoint_timeout": "30min",
