@@ -99,7 +99,7 @@ def test_a_connection_goes_on_after_every_sort_of_error(connect: Connect) -> Non
             create_feature_run(conn, new_feature_run(id=data.id, name="another"))
         with pytest.raises(InvalidPayload):
             update_feature_run_phase(conn, run.id, "")
-        conn.execute("SET statement_timeout = 1")
+        conn.execute("SET statement_timeout = 100")
         with pytest.raises(psycopg.errors.QueryCanceled):
             conn.execute("SELECT pg_sleep(10)")
         conn.execute("RESET statement_timeout")
