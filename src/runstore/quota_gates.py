@@ -316,7 +316,7 @@ def _send(batch: list[_Caller]) -> Steps[list[_Answer]]:
     answers = yield from reserve_usages.bind(data)
     if len(data) == 1 or any(answers):
         return answers
-    # Somebody else's change came between.
+    # Somebody else's change came between, or all of them are repeated.
     return (yield from reserve_usages.bind(data))
 
 

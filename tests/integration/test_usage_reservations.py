@@ -293,6 +293,7 @@ def test_one_statement_reserves_in_new_windows(committed_call: Caller) -> None:
         with statements() as sent:
             reserve(call)
         assert sent == ["reserve_usage"]
+    assert used_and_held(call) == [(0, 10)] * 3
     assert disagreements(call) == []
 
 
