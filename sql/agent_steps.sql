@@ -48,7 +48,9 @@ RETURNING
 -- name: create_agent_steps :many
 -- Insert any number of steps of one run, all or none; those without a position follow the last
 -- one of their invocation in the order given. An id that is taken fails all of them.
+-- When each was made, in the order given: its client knows the rest.
 -- No row: the run does not exist.
+-- not null: created_at
 WITH given AS (
     SELECT
         given.id,
@@ -93,44 +95,50 @@ last_position AS (
         ORDER BY agent_steps.position DESC
         LIMIT 1
     ) AS stored ON true
+),
+
+created AS (
+    INSERT INTO runstore.agent_steps (
+        run_id,
+        id,
+        tenant_id,
+        invocation_id,
+        position,
+        kind,
+        content,
+        tokens,
+        metadata,
+        finished_at
+    )
+    SELECT
+        runs.id,
+        given.id,
+        runs.tenant_id,
+        given.invocation_id,
+        coalesce(
+            given.position,
+            last_position.position
+            + row_number() OVER (PARTITION BY given.invocation_id, given.position IS NULL ORDER BY given.place)
+        ),
+        given.kind,
+        given.content::jsonb,
+        given.tokens,
+        given.metadata::jsonb,
+        CASE WHEN given.finished THEN clock_timestamp() END
+    FROM runstore.runs
+    CROSS JOIN given
+    INNER JOIN last_position ON given.invocation_id = last_position.invocation_id
+    WHERE runs.id = %(run_id)s
+    ORDER BY given.place
+    RETURNING
+        id,
+        created_at
 )
 
-INSERT INTO runstore.agent_steps (
-    run_id,
-    id,
-    tenant_id,
-    invocation_id,
-    position,
-    kind,
-    content,
-    tokens,
-    metadata,
-    finished_at
-)
-SELECT
-    runs.id,
-    given.id,
-    runs.tenant_id,
-    given.invocation_id,
-    coalesce(
-        given.position,
-        last_position.position
-        + row_number() OVER (PARTITION BY given.invocation_id, given.position IS NULL ORDER BY given.place)
-    ),
-    given.kind,
-    given.content::jsonb,
-    given.tokens,
-    given.metadata::jsonb,
-    CASE WHEN given.finished THEN clock_timestamp() END
-FROM runstore.runs
-CROSS JOIN given
-INNER JOIN last_position ON given.invocation_id = last_position.invocation_id
-WHERE runs.id = %(run_id)s
-ORDER BY given.place
-RETURNING
-    run_id,
-    id,
-    created_at;
+SELECT created.created_at
+FROM given
+INNER JOIN created ON given.id = created.id
+ORDER BY given.place;
 
 -- name: get_agent_step :one
 -- Read a step. No row: it does not exist.

@@ -45,69 +45,77 @@ RETURNING
 
 -- name: create_tool_calls :many
 -- Insert any number of calls of one run, all or none; an id that is taken fails all of them.
+-- When each was made, in the order given: its client knows the rest.
 -- No row: the run does not exist.
-INSERT INTO runstore.tool_calls (
-    run_id,
-    id,
-    tenant_id,
-    invocation_id,
-    step_id,
-    provider_call_id,
-    name,
-    arguments,
-    status,
-    result,
-    error,
-    metadata,
-    finished_at
+-- not null: created_at
+WITH created AS (
+    INSERT INTO runstore.tool_calls (
+        run_id,
+        id,
+        tenant_id,
+        invocation_id,
+        step_id,
+        provider_call_id,
+        name,
+        arguments,
+        status,
+        result,
+        error,
+        metadata,
+        finished_at
+    )
+    SELECT
+        runs.id,
+        given.id,
+        runs.tenant_id,
+        given.invocation_id,
+        given.step_id,
+        given.provider_call_id,
+        given.name,
+        given.arguments::jsonb,
+        given.status,
+        given.result::jsonb,
+        given.error::jsonb,
+        given.metadata::jsonb,
+        CASE WHEN given.status <> 'open' THEN clock_timestamp() END
+    FROM runstore.runs
+    CROSS JOIN
+        unnest(
+            %(id)b::uuid[],
+            %(invocation_id)b::uuid[],
+            %(step_id)b::uuid[],
+            %(provider_call_id)b::text[],
+            %(name)b::text[],
+            %(arguments)b::text[],
+            %(status)b::text[],
+            %(result)b::text[],
+            %(error)b::text[],
+            %(metadata)b::text[]
+        ) WITH ORDINALITY
+            AS given (
+                id,
+                invocation_id,
+                step_id,
+                provider_call_id,
+                name,
+                arguments,
+                status,
+                result,
+                error,
+                metadata,
+                place
+            )
+    WHERE runs.id = %(run_id)s
+    ORDER BY given.place
+    RETURNING
+        id,
+        created_at
 )
-SELECT
-    runs.id,
-    given.id,
-    runs.tenant_id,
-    given.invocation_id,
-    given.step_id,
-    given.provider_call_id,
-    given.name,
-    given.arguments::jsonb,
-    given.status,
-    given.result::jsonb,
-    given.error::jsonb,
-    given.metadata::jsonb,
-    CASE WHEN given.status <> 'open' THEN clock_timestamp() END
-FROM runstore.runs
-CROSS JOIN
-    unnest(
-        %(id)b::uuid[],
-        %(invocation_id)b::uuid[],
-        %(step_id)b::uuid[],
-        %(provider_call_id)b::text[],
-        %(name)b::text[],
-        %(arguments)b::text[],
-        %(status)b::text[],
-        %(result)b::text[],
-        %(error)b::text[],
-        %(metadata)b::text[]
-    ) WITH ORDINALITY
-        AS given (
-            id,
-            invocation_id,
-            step_id,
-            provider_call_id,
-            name,
-            arguments,
-            status,
-            result,
-            error,
-            metadata,
-            place
-        )
-WHERE runs.id = %(run_id)s
-ORDER BY given.place
-RETURNING
-    run_id,
-    id,
-    created_at;
+
+SELECT created.created_at
+FROM unnest(%(id)b::uuid[]) WITH ORDINALITY AS given (id, place)
+INNER JOIN created ON given.id = created.id
+ORDER BY given.place;
 
 -- name: get_tool_call :one
 -- Read a call. No row: it does not exist.

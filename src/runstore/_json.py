@@ -108,18 +108,21 @@ def _encoded_otherwise(value: object, path: str, rules: Rules) -> bytes:
 
 def nullable(value: object, path: str) -> Json | None:
     """Encode a value as JSON; None is SQL's NULL."""
+    encoded = nullable_document(value, path)
+    return None if encoded is None else Json(encoded)
+
+
+def nullable_document(value: object, path: str) -> bytes | None:
+    """Return a value as the bytes of a JSON document; None is SQL's NULL."""
     if value is None:
         return None
     # What most metadata is.
     if value.__class__ is dict and not value:
-        return _EMPTY
-    return Json(document(value, path))
+        return b"{}"
+    return document(value, path)
 
 
-_EMPTY: Final = Json(b"{}")
-
-
-def refuse_too_much(documents: Iterable[Json | None], path: str) -> None:
+def refuse_too_much(documents: Iterable[bytes | None], path: str) -> None:
     """Raise `InvalidPayload` for documents that are too much for one statement."""
     if sum(map(len, filter(None, documents))) > MAX_TOGETHER:
         raise _too_much(path)

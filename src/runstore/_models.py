@@ -38,10 +38,10 @@ from pydantic import (
 from pydantic_core import core_schema
 
 from ._json import Json as EncodedJson
-from ._json import equal, nullable, step, storable, unstorable
+from ._json import equal, nullable_document, step, storable, unstorable
 from ._plain import Known, Make, Plain, maker
 from .errors import InvalidPayload
-from .ids import is_run, new_child_id, run_of
+from .ids import belongs, is_run, new_child_id, run_of
 from .payloads import current_rules
 
 ItemT = TypeVar("ItemT")
@@ -155,14 +155,14 @@ def _sized(value: str) -> str:
 
 def _of_run(id: UUID, info: ValidationInfo) -> UUID:
     run_id = info.data.get("run_id")
-    if run_id is not None and run_of(id) != run_id:
+    if run_id is not None and not belongs(id, run_id):
         raise ValueError("belongs to another run")
     return id
 
 
 def _of_parents(run_id: UUID, info: ValidationInfo) -> UUID:
     for name, id in info.data.items():
-        if id is not None and run_of(id) != run_id:
+        if id is not None and not belongs(id, run_id):
             raise ValueError(f"differs from the run of {name}")
     return _is_run(run_id)
 
@@ -280,7 +280,7 @@ class Input(_Reticent):
     does not hold the value.
     """
 
-    __slots__ = ("_encoded",)
+    __slots__ = ("_documents",)
 
     model_config = ConfigDict(
         frozen=True,
@@ -313,7 +313,7 @@ class Input(_Reticent):
                 self.__pydantic_validator__.validate_python(data, self_instance=self)
             except ValidationError as error:
                 raise refusal(error) from None
-        _set_encoded(self, self._encode())
+        _set_documents(self, self._encode())
 
     @classmethod
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
@@ -355,37 +355,44 @@ class Input(_Reticent):
             return type(self)(**self.__dict__ | dict(update))
         return super().model_copy(deep=deep)
 
-    def _encode(self) -> dict[str, EncodedJson | None]:
+    def _encode(self) -> dict[str, bytes | None]:
         values = self.__dict__
-        encoded: dict[str, EncodedJson | None] = {}
+        # Of bytes, and not of `Json`: Python's collector of garbage has to look at every object of
+        # a class, and so at a dict that holds one.
+        documents: dict[str, bytes | None] = {}
         for name in self.json_fields:
-            encoded[name] = nullable(values[name], name)
+            documents[name] = nullable_document(values[name], name)
         if current_rules().sanitize:
             # What it says of itself is what it sends.
-            values |= {name: orjson.loads(bytes(json)) for name, json in encoded.items() if json}
-        return encoded
+            values |= {name: orjson.loads(each) for name, each in documents.items() if each}
+        return documents
 
     @property
-    def encoded(self) -> dict[str, EncodedJson | None]:
+    def documents(self) -> dict[str, bytes | None]:
         """The fields that are sent as jsonb, encoded; None is SQL's NULL."""
         try:
-            encoded: dict[str, EncodedJson | None] = _get_encoded(self)
+            documents: dict[str, bytes | None] = _get_documents(self)
         except AttributeError:
             # A copy, or an input that was pickled, came about without __init__.
-            encoded = self._encode()
-            _set_encoded(self, encoded)
-        return encoded
+            documents = self._encode()
+            _set_documents(self, documents)
+        return documents
 
     def parameters(self) -> dict[str, Any]:
         """Return the fields by name, with JSON encoded."""
-        return self.__dict__ | self.encoded
+        parameters: dict[str, Any] = self.__dict__ | self.documents
+        for name in self.json_fields:
+            document = parameters[name]
+            if document is not None:
+                parameters[name] = EncodedJson(document)
+        return parameters
 
     def differences(self, row: Row) -> list[str]:
         """Name the fields in which a stored row differs from this input."""
         stored = row.__dict__
         decoded = {
-            name: None if json is None else orjson.loads(bytes(json))
-            for name, json in self.encoded.items()
+            name: None if document is None else orjson.loads(document)
+            for name, document in self.documents.items()
         }
         return [
             name
@@ -402,8 +409,8 @@ def other_than(model: type[Input], value: object, path: str) -> InvalidPayload:
     return InvalidPayload(path, f"must be a {model.__name__}, not a {type(value).__name__}")
 
 
-_get_encoded: Final = Input.__dict__["_encoded"].__get__
-_set_encoded: Final = Input.__dict__["_encoded"].__set__
+_get_documents: Final = Input.__dict__["_documents"].__get__
+_set_documents: Final = Input.__dict__["_documents"].__set__
 MAKERS: Final[dict[type[Input], Make]] = {}
 """What makes inputs of plain values, of those that have been made so far."""
 

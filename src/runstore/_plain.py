@@ -8,6 +8,7 @@ pydantic: what it refuses, what it converts, and what nobody here knows.
 
 from __future__ import annotations
 
+import functools
 import inspect
 import types
 import typing
@@ -19,7 +20,7 @@ from uuid import UUID
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from .ids import is_run, run_of
+from .ids import belongs, is_run
 
 Make = Callable[[BaseModel, dict[str, Any]], bool]
 """Fills an input from what is given and answers True, or answers False for pydantic to do it."""
@@ -51,11 +52,17 @@ def make(self, given):
         return False
     {steps}
     set_fields(self, values)
-    set_names(self, set(given))
+    set_names(self, names_of(tuple(given)))
     set_extra(self, None)
     set_private(self, None)
     return {valid}
 """
+
+
+@functools.lru_cache(maxsize=1024)
+def _names_of(given: tuple[str, ...]) -> set[str]:
+    # One set for all inputs of which the same is given, which are frozen.
+    return set(given)
 
 
 def is_key(value: object) -> bool:
@@ -67,7 +74,7 @@ def is_key(value: object) -> bool:
 
 def is_of_run(id: object, run_id: UUID) -> bool:
     """Say of an id that it belongs to a run."""
-    return type(id) is UUID and run_of(id) == run_id
+    return type(id) is UUID and belongs(id, run_id)
 
 
 def is_run_of(id: object, ids: Iterable[UUID | None]) -> bool:
@@ -105,6 +112,7 @@ def maker(model: type[BaseModel], base: type[BaseModel], known: Known) -> Make:
         "is_of_run": is_of_run,
         "is_run": is_run,
         "is_run_of": is_run_of,
+        "names_of": _names_of,
         "set_fields": BaseModel.__dict__["__dict__"].__set__,
         "set_names": BaseModel.__dict__["__pydantic_fields_set__"].__set__,
         "set_extra": BaseModel.__dict__["__pydantic_extra__"].__set__,

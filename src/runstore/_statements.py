@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
-from operator import itemgetter
 from typing import Any, Final, NamedTuple, NoReturn, TypeVar, cast
 from uuid import UUID
 
@@ -192,16 +191,15 @@ def create_many(
 ) -> Statement[list[Created]]:
     """Insert the rows that inputs of one run describe, all or none, and answer their keys in order.
 
-    No row means that the run does not exist. An id that is taken is an error of the statement,
-    and then means what it means to `create`.
+    The statement answers when each was made, in their order: ids that came back would be as many
+    objects more. No row means that the run does not exist. An id that is taken is an error of the
+    statement, and then means what it means to `create`.
     """
     run_id, columns = columns_of(data, expected)
     make = maker(Created)
 
     def read(rows: Rows) -> list[Created]:
-        # By its number: ids are compared and hashed by Python.
-        by_id = {key.id.int: key for key in map(make, rows)}
-        return [by_id[id.int] for id in columns["id"]]
+        return [make((run_id, id, at)) for id, (at,) in zip(columns["id"], rows, strict=True)]
 
     def keys_of(rows: list[RowT]) -> list[Created]:
         return [
@@ -280,7 +278,7 @@ def columns_of(
 def parameter_columns(
     data: Sequence[InputT], expected: type[InputT], name: str = "data"
 ) -> dict[str, list[Any]]:
-    """Return the parameters of inputs by name, one list for each.
+    """Return the parameters of inputs by name, one list for each, and JSON as bytes.
 
     Raises `InvalidPayload`, with the index of what is no such input, and when there is none.
     """
@@ -289,22 +287,15 @@ def parameter_columns(
             raise other_than(expected, item, f"[{index}].{name}")
     if not data:
         raise InvalidPayload(name, "is empty")
-    names, values_of = _columns(expected)
-    rows = [values_of(item.parameters()) for item in data]
-    return dict(zip(names, map(list, zip(*rows, strict=True)), strict=True))
+    fields, documents = [item.__dict__ for item in data], [item.documents for item in data]
+    columns = {name: [each[name] for each in fields] for name in expected.model_fields}
+    return columns | {name: [each[name] for each in documents] for name in expected.json_fields}
 
 
 def refuse_twice(ids: Sequence[UUID], name: str = "data") -> None:
     """Raise `InvalidPayload` for an id that a batch has twice."""
     if len({id.int for id in ids}) != len(ids):
         raise InvalidPayload(name, "holds an id twice")
-
-
-@functools.cache
-def _columns(model: type[Input]) -> tuple[Sequence[str], Callable[[Mapping[str, Any]], Any]]:
-    """Return the names of an input's fields, and what takes their values out of its parameters."""
-    names = tuple(model.model_fields)
-    return names, cast("Callable[[Mapping[str, Any]], Any]", itemgetter(*names))
 
 
 def transition(

@@ -29,7 +29,7 @@ from ._models import (
     run_of_invocation,
 )
 from ._pages import page
-from ._query import Statement, Steps, query
+from ._query import Statement, Steps, query, reads
 from ._statements import SecondKey, create, create_many, get, many, one, says
 from .agent_invocations import get_agent_invocation
 from .errors import InvalidTransition
@@ -112,6 +112,7 @@ def create_agent_step(data: NewAgentStep) -> Statement[Created]:
 
 
 @query
+@reads(datetime)
 def create_agent_steps(data: Sequence[NewAgentStep]) -> Statement[list[Created]]:
     """Record any number of steps of one run in one statement, all or none.
 

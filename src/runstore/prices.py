@@ -119,7 +119,7 @@ def price_usage(
     parameters: dict[str, Any] = {
         "provider": data.provider,
         "model": data.model,
-        "amounts": data.encoded["amounts"],
+        "amounts": data.parameters()["amounts"],
         "at": at,
     }
     return Statement(_SQL["price_usage"], parameters, dict)

@@ -146,7 +146,7 @@ def documents_of(events: Iterable[EventLike], types: list[str], first: int = 0) 
                 encoded = document(payload, "payload")
             else:
                 made = event_of(event)
-                name, encoded = made.type, made.encoded["payload"] or _NULL
+                name, encoded = made.type, made.documents["payload"] or _NULL
             own = known.get(name)
             if own is None:
                 own = known[name] = _own_type(name)

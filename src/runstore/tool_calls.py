@@ -29,7 +29,7 @@ from ._models import (
     run_of_invocation,
 )
 from ._pages import page
-from ._query import Statement, Steps, query
+from ._query import Statement, Steps, query, reads
 from ._statements import SecondKey, create, create_many, get, maker, many, transition
 from .agent_invocations import get_agent_invocation
 from .ids import of_run, run_of
@@ -131,6 +131,7 @@ def create_tool_call(data: NewToolCall) -> Statement[Created]:
 
 
 @query
+@reads(datetime)
 def create_tool_calls(data: Sequence[NewToolCall]) -> Statement[list[Created]]:
     """Record any number of calls of one run in one statement, all or none.
 

@@ -337,7 +337,6 @@ def test_a_repr_tells_no_payload(call: Caller) -> None:
             call(get_report, report_id),
             complete_feature_run.bind(run.id, output=DOCUMENT),
             append_run_events.bind(run.id, [event()]),
-            event().encoded,
             event().parameters(),
         )
     ]

@@ -398,9 +398,9 @@ def test_an_interrupt_of_an_ingest_leaves_the_connection(connect: Connect) -> No
         """An event at whose encoding there is Ctrl-C."""
 
         @property
-        def encoded(self) -> Any:
+        def documents(self) -> Any:
             signal.raise_signal(signal.SIGINT)
-            return super().encoded
+            return super().documents
 
     conn = connect()
     run = create_feature_run(conn, new_feature_run())

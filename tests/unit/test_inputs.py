@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import enum
+import gc
 import json
 import math
 import pickle
@@ -376,6 +377,32 @@ def test_a_copy_of_an_input_says_the_same() -> None:
         assert parameters(other) == parameters(data)
     changed = data.model_copy(update={"input": {"a": [2]}})
     assert parameters(changed)["input"] == b'{"a":[2]}'
+
+
+def test_what_was_given_of_an_input_is_its_own() -> None:
+    """Inputs of which the same was given share what says so, but not with their copies."""
+    invocation_id = new_child_id(new_run_id())
+    step, other = (NewAgentStep(invocation_id=invocation_id, kind="a") for _ in range(2))
+
+    for copied in (step.model_copy(), step.model_copy(deep=True), copy.copy(step)):
+        copied.model_fields_set.add("metadata")
+    changed = step.model_copy(update={"tokens": 1})
+
+    assert step.model_fields_set == other.model_fields_set == {"invocation_id", "kind"}
+    assert "tokens" in changed.model_fields_set
+
+
+def test_a_batch_of_inputs_is_few_objects_to_the_collector_of_garbage() -> None:
+    """It looks at each of them again and again: more often than not that is what a batch costs."""
+    invocation_id = new_child_id(new_run_id())
+    gc.collect()
+    before = len(gc.get_objects())
+
+    steps = [NewAgentStep(invocation_id=invocation_id, kind="a", content=n) for n in range(1000)]
+
+    gc.collect()
+    # The input, its fields and its id.
+    assert len(gc.get_objects()) - before < 3.1 * len(steps)
 
 
 def test_an_input_is_not_changed() -> None:

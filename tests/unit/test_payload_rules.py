@@ -209,7 +209,7 @@ def test_what_was_sanitized_stays_so() -> None:
     with payload_rules(sanitize=True):
         data = NewRunEvent(type="a", payload={"a": "\0"})
     for copy in (data.model_copy(), pickle.loads(pickle.dumps(data))):  # noqa: S301 - its own
-        assert copy.encoded == data.encoded == {"payload": '{"a":"\ufffd"}'.encode()}
+        assert copy.documents == data.documents == {"payload": '{"a":"\ufffd"}'.encode()}
         assert copy.payload == {"a": "\ufffd"}
 
 

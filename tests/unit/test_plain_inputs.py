@@ -108,7 +108,7 @@ def told(make: Callable[[], Input]) -> Any:
         for name, value in vars(made).items()
         if name != "id" or "id" in made.model_fields_set
     }
-    return list(vars(made)), fields, made.model_fields_set, made.encoded
+    return list(vars(made)), fields, made.model_fields_set, made.documents
 
 
 @pytest.mark.parametrize("model", LIKELY)
