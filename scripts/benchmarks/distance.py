@@ -16,8 +16,22 @@ from typing import Final
 
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
+from contestants import Opening, Sampler, Sizes
+
 SOCKET: Final = ".s.PGSQL.5432"
 CHUNK: Final = 1 << 16
+MILLISECOND: Final = 0.001
+
+
+def a_millisecond_away(opening: Opening) -> Opening:
+    """Open what a contestant needs on a server to which a round trip takes a millisecond more."""
+
+    @contextmanager
+    def further(dsn: str, sizes: Sizes) -> Generator[Sampler]:
+        with away(dsn, MILLISECOND / 2) as distant, opening(distant, sizes) as sample:
+            yield sample
+
+    return further
 
 
 @contextmanager

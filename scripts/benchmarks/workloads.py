@@ -108,6 +108,18 @@ WORKLOADS: Final = {
             Contestant("runstore", "ours.ingest:ingest_steps", "psycopg executemany"),
         ],
     ),
+    "W2-away": Workload(
+        "50,000 events into one run, 1 ms away from the server, 500 and 5,000 to a commit",
+        [
+            Contestant("psycopg executemany", "by_hand.ingest:ingest_events_away"),
+            Contestant("runstore", "ours.ingest:ingest_events_away", "psycopg executemany"),
+            Contestant(
+                "runstore, larger batches",
+                "ours.ingest:ingest_large_batches_away",
+                "psycopg executemany",
+            ),
+        ],
+    ),
     "W3": Workload(
         "10,000 events read as models; by hand as tuples",
         [

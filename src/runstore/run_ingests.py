@@ -58,7 +58,8 @@ def ingest_run_events(
 
     Batch by batch, as `append_run_events` does it, each of them one statement and, unless a
     transaction is open, a commit of its own. While the server writes one the next is validated and
-    encoded, so that both are at work; two batches are in memory. `events` are taken, and
+    encoded, so that both are at work; two batches are in memory. A server that is far away should
+    be given larger ones, since the way there and back lies between them. `events` are taken, and
     `on_batch` is given the number of a batch's last event, between two statements: both may use
     the connection. Who else writes to the run comes in between.
 

@@ -10,6 +10,7 @@ import psycopg
 from psycopg.types.json import Jsonb
 
 from contestants import Sampler, Sizes, Work, sampler
+from distance import a_millisecond_away
 from payloads import events
 from preparation import new_child_id, new_invocation, new_run
 
@@ -59,6 +60,9 @@ def ingest_events(dsn: str, sizes: Sizes) -> Generator[Sampler]:
             return work
 
         yield sampler(prepare, len(given))
+
+
+ingest_events_away: Final = a_millisecond_away(ingest_events)
 
 
 @contextmanager

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 from psycopg import Connection
 
 import runstore
 from contestants import Sampler, Sizes, Work, sampler
+from distance import a_millisecond_away
 from payloads import events
 from preparation import new_invocation, new_run
 from runstore import NewAgentStep, NewRunEvent
@@ -42,6 +44,14 @@ def ingest_events(dsn: str, sizes: Sizes, make: Make = pair) -> AbstractContextM
 
 def ingest_event_models(dsn: str, sizes: Sizes) -> AbstractContextManager[Sampler]:
     return ingest_events(dsn, sizes, model)
+
+
+def ingest_large_batches(dsn: str, sizes: Sizes) -> AbstractContextManager[Sampler]:
+    return ingest_events(dsn, replace(sizes, batch=min(10 * sizes.batch, sizes.ingested)))
+
+
+ingest_events_away: Final = a_millisecond_away(ingest_events)
+ingest_large_batches_away: Final = a_millisecond_away(ingest_large_batches)
 
 
 def append_events(dsn: str, sizes: Sizes) -> AbstractContextManager[Sampler]:

@@ -11,13 +11,12 @@ from psycopg import Connection
 
 import runstore
 from contestants import Sampler, Sizes, Work, sampler
-from distance import away
+from distance import a_millisecond_away
 from payloads import events
 from preparation import new_invocation
 from runstore import NewAgentStep
 
 CALLS: Final = 20
-MILLISECOND: Final = 0.001
 
 Given = list[tuple[str, Any]]
 
@@ -73,13 +72,5 @@ def in_a_pipeline(dsn: str, sizes: Sizes) -> Generator[Sampler]:
         yield sample
 
 
-@contextmanager
-def call_by_call_away(dsn: str, sizes: Sizes) -> Generator[Sampler]:
-    with away(dsn, MILLISECOND / 2) as further, call_by_call(further, sizes) as sample:
-        yield sample
-
-
-@contextmanager
-def in_a_pipeline_away(dsn: str, sizes: Sizes) -> Generator[Sampler]:
-    with away(dsn, MILLISECOND / 2) as further, in_a_pipeline(further, sizes) as sample:
-        yield sample
+call_by_call_away: Final = a_millisecond_away(call_by_call)
+in_a_pipeline_away: Final = a_millisecond_away(in_a_pipeline)
