@@ -288,8 +288,11 @@ def parameter_columns(
     if not data:
         raise InvalidPayload(name, "is empty")
     fields, documents = [item.__dict__ for item in data], [item.documents for item in data]
-    columns = {name: [each[name] for each in fields] for name in expected.model_fields}
-    return columns | {name: [each[name] for each in documents] for name in expected.json_fields}
+    columns: dict[str, list[Any]] = {}
+    for field in expected.field_names:
+        rows = documents if field in expected.json_fields else fields
+        columns[field] = [row[field] for row in rows]
+    return columns
 
 
 def refuse_twice(ids: Sequence[UUID], name: str = "data") -> None:

@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, overload
+from typing import Any, Final, overload
 from uuid import UUID
 
 import psycopg
@@ -27,11 +27,12 @@ from .run_listeners import RunListener, Wake
 BlockingSource = Connection[Any] | ConnectionPool[Any]
 AsyncioSource = AsyncConnection[Any] | AsyncConnectionPool[Any]
 
+_SOURCES: Final = (AsyncConnectionPool, ConnectionPool, AsyncConnection, Connection)
+
 
 def check_source(source: object) -> None:
     """Refuse what is neither a connection nor a pool, such as a DSN."""
-    kinds = Connection | AsyncConnection | ConnectionPool | AsyncConnectionPool
-    if not isinstance(source, kinds):
+    if not isinstance(source, _SOURCES):
         kind = type(source).__name__
         raise InvalidPayload("source", f"must be a connection or a pool of psycopg, not a {kind}")
 
