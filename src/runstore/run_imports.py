@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Iterable, Iterator
+from collections.abc import Callable, Coroutine, Iterable, Iterator
+from functools import lru_cache
 from itertools import islice
 from struct import Struct
 from typing import Any, Final, NoReturn, overload
@@ -30,10 +31,12 @@ COPY: Final = "COPY runstore.run_events (run_id, seq, type, payload) FROM STDIN 
 _HEADER: Final = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 _TRAILER: Final = b"\xff\xff"
 _FIELDS: Final = 4
-_KEY: Final = Struct("!hi16siqi").pack
-"""The number of fields, a run id, an event's number, and the length of its type."""
-_DOCUMENT: Final = Struct("!iB").pack
-"""The length of a jsonb, and the version of its format."""
+_BEFORE: Final = Struct("!hi16si")
+"""The number of fields, a run id, and the length of an event's number: what all rows begin with."""
+_LENGTH: Final = Struct("!i").pack
+_ROW: Final = "!{before}sq{type}siB"
+"""All of a row before its document: what comes before the number, the number, the type after its
+length, and of a jsonb the length and the version of its format."""
 
 # How many events are encoded before they are sent, and how many bytes of them are copied at once.
 _BLOCK: Final = 500
@@ -176,6 +179,13 @@ def _append_blocks(
     return (yield from Batches(run_id, events, _BLOCK).append())
 
 
+@lru_cache(maxsize=1024)
+def _named(type: bytes) -> tuple[Callable[..., bytes], bytes]:
+    """Return what packs a row of a type, and the type after its length."""
+    name = _LENGTH(len(type)) + type
+    return Struct(_ROW.format(before=_BEFORE.size, type=len(name))).pack, name
+
+
 class _Rows:
     """The rows of an import as binary COPY sends them, block by block.
 
@@ -185,7 +195,7 @@ class _Rows:
     def __init__(self, end: LogEnd, events: Iterable[EventLike]) -> None:
         self.last_seq = end.last_seq
         self._first_seq = end.last_seq + 1
-        self._run_id = end.run_id.bytes
+        self._before = _BEFORE.pack(_FIELDS, 16, end.run_id.bytes, 8)
         self._events = iter(events)
 
     def __iter__(self) -> Iterator[bytes]:
@@ -199,14 +209,14 @@ class _Rows:
     def _encode(self, batch: list[EventLike]) -> Iterator[bytes]:
         types: list[str] = []
         documents = [*documents_of(batch, types, self.last_seq + 1 - self._first_seq)]
-        names = {type: type.encode() for type in set(types)}
-        run_id, size = self._run_id, 0
+        # Few types stand for many events.
+        known = {type: _named(type.encode()) for type in set(types)}
+        before, size = self._before, 0
         parts: list[bytes] = []
         rows = zip(types, documents, strict=True)
         for seq, (type, document) in enumerate(rows, self.last_seq + 1):
-            name, length = names[type], len(document)
-            key = _KEY(_FIELDS, 16, run_id, 8, seq, len(name))
-            parts += (key, name, _DOCUMENT(length + 1, 1), document)
+            (pack, name), length = known[type], len(document)
+            parts += (pack(before, seq, name, length + 1, 1), document)
             size += length
             if size > _BLOCK_BYTES:
                 yield b"".join(parts)
