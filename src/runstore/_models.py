@@ -41,7 +41,7 @@ from ._json import Json as EncodedJson
 from ._json import equal, nullable_document, step, storable, unstorable
 from ._plain import Known, Make, Plain, maker
 from .errors import InvalidPayload
-from .ids import belongs, is_run, new_child_id, run_of
+from .ids import is_run, new_child_id, run_of
 from .payloads import current_rules
 
 ItemT = TypeVar("ItemT")
@@ -155,14 +155,14 @@ def _sized(value: str) -> str:
 
 def _of_run(id: UUID, info: ValidationInfo) -> UUID:
     run_id = info.data.get("run_id")
-    if run_id is not None and not belongs(id, run_id):
+    if run_id is not None and run_of(id) != run_id:
         raise ValueError("belongs to another run")
     return id
 
 
 def _of_parents(run_id: UUID, info: ValidationInfo) -> UUID:
     for name, id in info.data.items():
-        if id is not None and not belongs(id, run_id):
+        if id is not None and run_of(id) != run_id:
             raise ValueError(f"differs from the run of {name}")
     return _is_run(run_id)
 

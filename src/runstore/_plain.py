@@ -72,9 +72,9 @@ def is_key(value: object) -> bool:
     )
 
 
-def is_of_run(id: object, run_id: UUID) -> bool:
-    """Say of an id that it belongs to a run."""
-    return type(id) is UUID and belongs(id, run_id)
+def is_of_run(id: object, run_id: object) -> bool:
+    """Say of an id that it belongs to a run. Whoever derives an input may leave the run out."""
+    return type(id) is UUID and type(run_id) is UUID and belongs(id, run_id)
 
 
 def is_run_of(id: object, ids: Iterable[UUID | None]) -> bool:

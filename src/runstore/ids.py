@@ -161,7 +161,7 @@ def belongs(id: UUID, run_id: UUID) -> bool:
 
 def of_run(run_id: UUID, id: UUID | None, path: str) -> UUID | None:
     """Return an id as it is. Raises `InvalidPayload` when it belongs to another run."""
-    if id is not None and not belongs(id, run_id):
+    if id is not None and run_of(id) != run_id:
         raise InvalidPayload(path, "belongs to another run")
     return id
 

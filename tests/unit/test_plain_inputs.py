@@ -170,7 +170,12 @@ class Named(NewAgentStep):
     kind: str = Field(alias="sort")
 
 
+class Loose(NewAgentStep):
+    run_id: UUID | None = None  # type: ignore[assignment]
+
+
 def test_a_derived_input_is_validated_by_what_it_adds() -> None:
+    assert Loose(invocation_id=CHILD, kind="a", id=CHILD).run_id is None
     assert Shouting(invocation_id=CHILD, kind="a").kind == "A"
     assert Stripped(invocation_id=CHILD, kind=" a ").kind == "a"
     assert Short(invocation_id=CHILD, kind="abc").kind == "abc"
