@@ -48,7 +48,7 @@ RETURNING
 -- name: create_agent_steps :many
 -- Insert any number of steps of one run, all or none; those without a position follow the last
 -- one of their invocation in the order given. An id that is taken fails all of them.
--- When each was made, in the order given: its client knows the rest.
+-- Answers when each was made, in the order given: the client knows the rest of its keys.
 -- No row: the run does not exist.
 -- not null: created_at
 WITH given AS (

@@ -45,7 +45,7 @@ RETURNING
 
 -- name: create_tool_calls :many
 -- Insert any number of calls of one run, all or none; an id that is taken fails all of them.
--- When each was made, in the order given: its client knows the rest.
+-- Answers when each was made, in the order given: the client knows the rest of its keys.
 -- No row: the run does not exist.
 -- not null: created_at
 WITH created AS (

@@ -293,9 +293,6 @@ class Input(_Reticent):
     entity: ClassVar[str]
     """What the input describes, as an error names it."""
 
-    field_names: ClassVar[tuple[str, ...]] = ()
-    """All its fields."""
-
     json_fields: ClassVar[tuple[str, ...]] = ()
     """The fields that are sent as jsonb."""
 
@@ -320,7 +317,6 @@ class Input(_Reticent):
 
     @classmethod
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
-        cls.field_names = tuple(cls.model_fields)
         cls.json_fields = tuple(
             name
             for name, field in cls.model_fields.items()

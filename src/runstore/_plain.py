@@ -20,7 +20,7 @@ from uuid import UUID
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from .ids import belongs, is_run
+from .ids import is_of_run, is_run
 
 Make = Callable[[BaseModel, dict[str, Any]], bool]
 """Fills an input from what is given and answers True, or answers False for pydantic to do it."""
@@ -70,11 +70,6 @@ def is_key(value: object) -> bool:
     return (
         type(value) is str and 0 < len(value) <= _LONGEST and value.isascii() and "\0" not in value
     )
-
-
-def is_of_run(id: object, run_id: object) -> bool:
-    """Say of an id that it belongs to a run. Whoever derives an input may leave the run out."""
-    return type(id) is UUID and type(run_id) is UUID and belongs(id, run_id)
 
 
 def is_run_of(id: object, ids: Iterable[UUID | None]) -> bool:

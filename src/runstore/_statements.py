@@ -196,10 +196,10 @@ def create_many(
     statement, and then means what it means to `create`.
     """
     run_id, columns = columns_of(data, expected)
-    make = maker(Created)
 
     def read(rows: Rows) -> list[Created]:
-        return [make((run_id, id, at)) for id, (at,) in zip(columns["id"], rows, strict=True)]
+        keys = zip(columns["id"], rows, strict=True)
+        return [_make_created((run_id, id, created_at)) for id, (created_at,) in keys]
 
     def keys_of(rows: list[RowT]) -> list[Created]:
         return [
@@ -289,7 +289,7 @@ def parameter_columns(
         raise InvalidPayload(name, "is empty")
     fields, documents = [item.__dict__ for item in data], [item.documents for item in data]
     columns: dict[str, list[Any]] = {}
-    for field in expected.field_names:
+    for field in expected.model_fields:
         rows = documents if field in expected.json_fields else fields
         columns[field] = [row[field] for row in rows]
     return columns

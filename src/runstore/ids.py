@@ -117,7 +117,8 @@ def run_of(id: UUID) -> UUID:
     if type(id) is not UUID:
         id = _checked(id)
     number = id.int & _RUN_MASK
-    # Who asks about many ids mostly asks about those of one run.
+    # Who asks about many ids mostly asks about those of one run. It is read in one step, and put
+    # there whole, whatever the number of threads.
     run_id = _latest[0]
     if run_id.int != number:
         run_id = _new(UUID)
@@ -154,9 +155,9 @@ def is_run(id: UUID) -> bool:
     return not id.int & ~_RUN_MASK
 
 
-def belongs(id: UUID, run_id: UUID) -> bool:
-    """Say whether an id is a run's own or of something that belongs to it."""
-    return id.int & _RUN_MASK == run_id.int
+def is_of_run(id: object, run_id: object) -> bool:
+    """Say whether an id belongs to a run, or is its own; what is no id does not."""
+    return type(id) is UUID and type(run_id) is UUID and id.int & _RUN_MASK == run_id.int
 
 
 def of_run(run_id: UUID, id: UUID | None, path: str) -> UUID | None:

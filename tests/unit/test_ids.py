@@ -233,19 +233,6 @@ def test_a_run_is_its_own_run(id: UUID) -> None:
     assert run_of(run) == run
 
 
-def test_threads_that_ask_about_several_runs_are_told_the_right_one() -> None:
-    runs = [new_run_id() for _ in range(8)]
-    together = threading.Barrier(8)
-
-    def ask(worker: int) -> bool:
-        own = runs[worker]
-        together.wait()
-        return all(run_of(new_child_id(own)) == own for _ in range(5000))
-
-    with ThreadPoolExecutor(8) as pool:
-        assert all(pool.map(ask, range(8)))
-
-
 @pytest.mark.parametrize("id", ["01890000-0000-7000-8000-000000000000", b"\0" * 16, 7, None])
 def test_what_is_no_uuid_has_no_run(id: Any) -> None:
     for function in (run_of, new_child_id):
